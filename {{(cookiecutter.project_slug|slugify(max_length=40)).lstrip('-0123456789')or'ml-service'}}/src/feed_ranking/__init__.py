@@ -1,0 +1,1 @@
+"""Feed ranking: which of the candidate posts will this user engage with?"""

@@ -1,0 +1,1 @@
+"""The golden path: one runtime, the same in every generated project."""
