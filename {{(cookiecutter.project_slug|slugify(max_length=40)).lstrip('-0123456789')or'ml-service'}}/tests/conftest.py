@@ -1,12 +1,15 @@
 """Fixtures shared by the project's tests."""
 
+import random
 from pathlib import Path
 
 import pytest
 
 from mlsd.clock import _offset
 from mlsd.design import Design, load_design
+from mlsd.errors import UserError
 from mlsd.home import Home, find_home
+from mlsd.local.ports import COUNT, require_free
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +33,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("MLSD_HOME", str(tmp_path / "mlsd"))
     _offset.cache_clear()
     return find_home()
+
+
+@pytest.fixture
+def free_port(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The first of five free ports in a row, below the range that the system hands out; MLSD_PORT says so."""
+    for first in random.sample(range(20_000, 32_000, COUNT), 100):
+        try:
+            for port in range(first, first + COUNT):
+                require_free(port, "test")
+        except UserError:
+            continue
+        monkeypatch.setenv("MLSD_PORT", str(first))
+        return first
+    raise AssertionError("no five free ports in a row")

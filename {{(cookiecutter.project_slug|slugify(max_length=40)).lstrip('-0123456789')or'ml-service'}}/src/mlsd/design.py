@@ -86,6 +86,8 @@ def load_design(path: Path | None = None) -> Design:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run in a generated project, or set MLSD_DESIGN") from None
+    except OSError as error:
+        raise UserError(f"{path}: not readable: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

@@ -20,7 +20,7 @@ class Part(BaseModel):
 class Scale(Part):
     """Step 1: how much traffic, how many candidates each request carries."""
 
-    peak_rps: Count
+    peak_rps: Annotated[int, Field(gt=0, le=1_000_000_000)]
     candidates: Annotated[int, Field(gt=0, le=500)]
 
 
@@ -150,9 +150,16 @@ class TrainingGates(Part):
 
     min_lift: float
     min_auc: Annotated[float, Field(ge=0.5, lt=1)]
+    max_auc: Annotated[float, Field(gt=0.5, le=1)]
     max_calibration_error: Share
     max_slice_loss: Rate
     min_slice_requests: Count
+
+    @model_validator(mode="after")
+    def _room_between(self) -> Self:
+        if self.min_auc >= self.max_auc:
+            raise ValueError(f"min_auc {self.min_auc:g} must be below max_auc {self.max_auc:g}")
+        return self
 
 
 class Training(Part):

@@ -1,0 +1,98 @@
+"""Bakes: complete, verbatim where nothing is rendered, the same without hooks, every pair of choices valid."""
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from conftest import PROJECT, RENDERED, Bake
+from render_defaults import render
+from test_template import ANSWERS
+
+CHOICES = {name: values for name, values in ANSWERS.items() if isinstance(values, list) and not name.startswith("_")}
+load_design = import_module("mlsd.design").load_design
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_a_bake_changes_no_file_that_is_not_rendered(template: Path, bake: Bake) -> None:
+    """Code, tests, charts, workflows and pins come out byte for byte as they lie here."""
+    before, after = files(template / PROJECT.name), files(bake(template))
+    assert set(before) == set(after)
+    assert {name for name in before if before[name] != after[name]} <= RENDERED
+    assert not any(b"cookiecutter." in content for content in after.values())
+
+
+def test_in_place_design_is_the_baked_one(thin_template: Path, bake: Bake) -> None:
+    assert (bake(thin_template) / "design.yaml").read_text(encoding="utf-8").rstrip() == render("design.yaml").rstrip()
+
+
+def test_default_answers(thin_template: Path, bake: Bake, capfd: pytest.CaptureFixture[str]) -> None:
+    project = bake(thin_template)
+    design = load_design(project / "design.yaml")
+    assert project.name == design.name == "feed-ranker"
+    assert (design.scale.peak_rps, design.latency.p99_ms, design.success.metric) == (10_000, 200, "ctr")
+    printed = capfd.readouterr().out
+    assert "cd feed-ranker && make demo" in printed
+    assert "make test" in printed
+
+
+@pytest.mark.parametrize("accept_hooks", [True, False])
+def test_packs_that_were_not_chosen(template: Path, bake: Bake, tmp_path: Path, *, accept_hooks: bool) -> None:
+    """The hook deletes other packs and nothing else; without it the project holds them and works."""
+    copy = tmp_path / "template"
+    shutil.copytree(template, copy)
+    other = copy / PROJECT.name / "src" / "other_problem"
+    other.mkdir()
+    (other / "problem.py").write_text("PROBLEM = None\n", encoding="utf-8")
+    plain = set(files(bake(template, accept_hooks=False, project_slug="plain")))
+    project = bake(copy, accept_hooks=accept_hooks)
+    extra = set() if accept_hooks else {"src/other_problem/problem.py"}
+    assert set(files(project)) == plain | extra
+    environment = os.environ | {"PYTHONPATH": "src", "MLSD_HOME": str(tmp_path / "home")}
+    environment.pop("MLSD_DESIGN", None)
+    command = [sys.executable, "-m", "mlsd.cli", "plan"]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Scale: 10K RPS, Latency: <200ms p99, Metric: CTR" in done.stdout
+
+
+PAIRS = [
+    dict(zip(pair, values, strict=True))
+    for pair in itertools.combinations(CHOICES, 2)
+    for values in itertools.product(*(CHOICES[name] for name in pair))
+]
+
+
+@pytest.mark.parametrize("answers", PAIRS, ids=["-".join(pair.values()) for pair in PAIRS])
+def test_every_pair_of_choices(thin_template: Path, bake: Bake, answers: dict[str, str]) -> None:
+    """C.01"""
+    design = load_design(bake(thin_template, **answers) / "design.yaml")
+    found = {"problem": design.problem, "business_metric": design.success.metric, "cloud": design.cloud}
+    assert answers.items() <= found.items()
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_an_unknown_choice_makes_nothing(thin_template: Path, bake: Bake, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="choices are"):
+        bake(thin_template, **{name: "$(id)"})
+    assert not list((tmp_path / "output").iterdir())
+
+
+def test_an_existing_folder_is_not_overwritten(thin_template: Path, bake: Bake) -> None:
+    project = bake(thin_template)
+    (project / "design.yaml").write_text("mine", encoding="utf-8")
+    with pytest.raises(Exception, match="already exists"):
+        bake(thin_template)
+    assert (project / "design.yaml").read_text(encoding="utf-8") == "mine"

@@ -1,0 +1,199 @@
+"""Model features of a feed, pure NumPy: the same functions compute a training row and a request.
+
+Only additions, multiplications, divisions and comparisons are used here, element by element and in a fixed order, so that a
+row has the same bits alone, in a request of 500 and in a training batch. Logarithms are taken before values are stored.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+SLOTS = 20
+"""Category slots."""
+RANK = 16
+"""Dimensions of the collaborative embedding."""
+EPOCH = np.datetime64("2000-01-01T00:00:00", "us")
+"""Times are stored as hours since then: float32 resolves one minute."""
+_YEAR_H = np.float32(8760)
+_JUST_NOW = 1e9
+DEVICES = ("mobile", "desktop", "tablet")
+
+
+def _numbered(name: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{name}_{k:02d}" for k in range(count))
+
+
+USER_VIEW = (
+    "user_created_h",
+    "user_country",
+    "user_age_band",
+    "user_impressions",
+    "user_interactions",
+    "user_ctr",
+    "user_weekend_ctr",
+    "user_value",
+    "user_popularity_taste",
+    "user_age_taste",
+    "user_active_h",
+    *_numbered("affinity", SLOTS),
+    *_numbered("user_e", RANK),
+)
+INTERACTION_VIEW = ("session_at_h", "session_engagements", "session_positives", *_numbered("recent", SLOTS))
+POST_VIEW = (
+    "item_created_h",
+    "item_followers",
+    "item_impressions",
+    "item_positives",
+    "item_positives_1d",
+    "item_positives_7d",
+    "item_positives_90d",
+    "item_positives_365d",
+    "item_ctr",
+    "item_velocity",
+    "item_value",
+    "item_author_ctr",
+    "item_weekend_lift",
+    "item_slots",
+    *_numbered("slot", SLOTS),
+    *_numbered("item_e", RANK),
+)
+USER_VIEWS = {"user": USER_VIEW, "interaction": INTERACTION_VIEW}
+USER_COLUMNS = (*USER_VIEW, *INTERACTION_VIEW)
+ITEM_COLUMNS = POST_VIEW
+CONTEXT_COLUMNS = ("now_h", "hour", "weekday", "weekend", "device")
+
+_U = {name: k for k, name in enumerate(USER_COLUMNS)}
+_I = {name: k for k, name in enumerate(ITEM_COLUMNS)}
+_C = {name: k for k, name in enumerate(CONTEXT_COLUMNS)}
+
+_FROM_USER = (
+    "user_country",
+    "user_age_band",
+    "user_impressions",
+    "user_interactions",
+    "user_ctr",
+    "user_weekend_ctr",
+    "user_value",
+    "session_engagements",
+    "session_positives",
+)
+_FROM_ITEM = (
+    "item_followers",
+    "item_impressions",
+    "item_positives",
+    "item_positives_1d",
+    "item_positives_7d",
+    "item_positives_90d",
+    "item_positives_365d",
+    "item_ctr",
+    "item_velocity",
+    "item_value",
+    "item_author_ctr",
+    "item_slots",
+    *_numbered("slot", SLOTS),
+)
+_CROSSED = (
+    "item_age_h",
+    "item_freshness",
+    "account_age_h",
+    "user_idle_h",
+    "session_idle_h",
+    "affinity_match",
+    "recent_match",
+    "embedding_match",
+    "ctr_product",
+    "affinity_ctr",
+    "popularity_gap",
+    "age_gap_h",
+    "weekend_lift",
+)
+FEATURE_NAMES = (*_CROSSED, *_FROM_ITEM, *_FROM_USER, "hour", "weekday", "weekend", "device")
+
+
+def hours(at: NDArray[np.datetime64]) -> Floats:
+    """Hours since `EPOCH` as float32, [n] from UTC times [n]."""
+    micros = at.astype("datetime64[us]") - EPOCH
+    return (micros.astype(np.int64) / 3.6e9).astype(np.float32)
+
+
+def context(at: NDArray[np.datetime64], device: NDArray[np.str_]) -> Floats:
+    """[n, 5]: hours since the epoch, hour of day, day of week (0 Monday), weekend, device code (3: not known)."""
+    days = at.astype("datetime64[D]")
+    weekday = ((days.astype(np.int64) + 3) % 7).astype(np.float32)
+    hour = (at.astype("datetime64[h]") - days).astype(np.int64)
+    code = np.full(len(at), len(DEVICES), dtype=np.float32)
+    for k, name in enumerate(DEVICES):
+        code[np.asarray(device) == name] = k
+    return np.column_stack([hours(at), hour, weekday, weekday >= 5, code]).astype(np.float32)
+
+
+def _dot(left: Floats, left_at: int, right: Floats, right_at: int, width: int) -> Floats:
+    total = left[:, left_at] * right[:, right_at]
+    for k in range(1, width):
+        total = total + left[:, left_at + k] * right[:, right_at + k]
+    return total
+
+
+def _crossed(u: Floats, i: Floats, c: Floats) -> list[Floats]:
+    now = c[:, _C["now_h"]]
+    age = np.maximum(now - i[:, _I["item_created_h"]], np.float32(0))
+    slots = np.maximum(i[:, _I["item_slots"]], np.float32(1))
+    affinity = _dot(u, _U["affinity_00"], i, _I["slot_00"], SLOTS) / slots
+    return [
+        age,
+        np.float32(24) / (np.float32(24) + age),
+        np.maximum(now - u[:, _U["user_created_h"]], np.float32(0)),
+        np.minimum(np.maximum(now - u[:, _U["user_active_h"]], np.float32(0)), _YEAR_H),
+        np.minimum(np.maximum(now - u[:, _U["session_at_h"]], np.float32(0)), _YEAR_H),
+        affinity,
+        _dot(u, _U["recent_00"], i, _I["slot_00"], SLOTS) / slots,
+        _dot(u, _U["user_e_00"], i, _I["item_e_00"], RANK),
+        u[:, _U["user_ctr"]] * i[:, _I["item_ctr"]],
+        affinity * i[:, _I["item_ctr"]],
+        i[:, _I["item_positives"]] - u[:, _U["user_popularity_taste"]],
+        age - u[:, _U["user_age_taste"]],
+        i[:, _I["item_weekend_lift"]] * (np.float32(2) * c[:, _C["weekend"]] - np.float32(1)),
+    ]
+
+
+def assemble(user: Floats, items: Floats, context: Floats) -> Floats:
+    """Model matrix [n, F] from user [n or 1, U], items [n, I] and context [n or 1, K]; each row depends on its own inputs only."""
+    matrix = np.empty((len(items), len(FEATURE_NAMES)), dtype=np.float32)
+    columns = _crossed(user, items, context)
+    columns += [items[:, _I[name]] for name in _FROM_ITEM]
+    columns += [user[:, _U[name]] for name in _FROM_USER]
+    columns += [context[:, _C[name]] for name in ("hour", "weekday", "weekend", "device")]
+    for k, column in enumerate(columns):
+        matrix[:, k] = column
+    return matrix
+
+
+def interactions(user: Floats) -> float:
+    """Engagements of any kind that the user row [U] stands for."""
+    return float(user[_U["user_interactions"]])
+
+
+def popularity(items: Floats) -> NDArray[np.float64]:
+    """Fallback score in [0, 1), rising with the (logarithm of the) count of earlier positives; [n] from [n, I]."""
+    count = items[:, _I["item_positives"]].astype(np.float64)
+    return count / (count + 2.0)
+
+
+def _defaults(names: tuple[str, ...]) -> Floats:
+    usual = {
+        "user_created_h": _JUST_NOW,
+        "item_created_h": _JUST_NOW,
+        "user_country": -1.0,
+        "user_age_band": -1.0,
+        "user_ctr": 0.05,
+        "user_weekend_ctr": 0.05,
+        "item_ctr": 0.05,
+        "item_author_ctr": 0.05,
+        "item_weekend_lift": 1.0,
+    }
+    return np.array([usual.get(name, 0.0) for name in names], dtype=np.float32)
+
+
+USER_DEFAULTS = _defaults(USER_COLUMNS)
+ITEM_DEFAULTS = _defaults(ITEM_COLUMNS)

@@ -1,0 +1,139 @@
+"""A model bundle: a folder with `manifest.json` and one model file. Digests are checked before anything is parsed."""
+
+import hashlib
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mlsd.errors import UserError
+from mlsd.home import replacing
+
+Family = Literal["logistic_regression", "boosted_trees"]
+MODEL_FILES: dict[Family, str] = {
+    "logistic_regression": "weights.json",
+    "boosted_trees": "model.txt",
+}
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class ModelRefused(UserError):  # noqa: N818 - reads as what happened
+    """A model that must not be used: damaged, altered, of an unknown kind, or not fit for its features."""
+
+
+class Calibration(BaseModel):
+    """Platt's scaling: score = sigmoid(a * raw + b). `a` is positive, so it never changes an order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    a: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    b: Finite = 0.0
+
+
+class Bins(BaseModel):
+    """A reference distribution: counts[i] values lie in (edges[i-1], edges[i]]; the outer bins are open; NaN apart."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    edges: list[Finite]
+    counts: list[Annotated[int, Field(ge=0)]]
+    missing: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _counts_fit(self) -> Self:
+        if len(self.counts) != len(self.edges) + 1:
+            raise ValueError(f"{len(self.edges)} inner edges need {len(self.edges) + 1} counts, not {len(self.counts)}")
+        return self
+
+
+class Manifest(BaseModel):
+    """What a model is, what it was trained on and what it may be fed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    family: Family
+    objective: str
+    feature_names: list[str]
+    feature_service: str
+    user_columns: list[str]
+    item_columns: list[str]
+    model_file: str
+    model_sha256: Sha256
+    calibration: Calibration
+    created_at: datetime
+    train_window: tuple[datetime, datetime]
+    tables_digest: str
+    design_digest: str
+    code_version: str
+    metrics: dict[str, Finite]
+    reference: dict[str, Bins]
+
+    @model_validator(mode="after")
+    def _file_belongs_to_family(self) -> Self:
+        if self.model_file != MODEL_FILES[self.family]:
+            raise ValueError(f"model_file: found {self.model_file!r}, expected {MODEL_FILES[self.family]!r}")
+        return self
+
+
+def sha256(content: bytes) -> str:
+    """Sixty-four hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def save_bundle(folder: Path, manifest: Manifest, model_text: str) -> str:
+    """Write a bundle; the manifest comes last, so a half-written bundle has none.
+
+    Returns:
+        The digest of the bundle: sha256 of `manifest.json`, which holds the model's own.
+
+    Raises:
+        ModelRefused: the text is not the one the manifest was made for.
+    """
+    model = model_text.encode()
+    if sha256(model) != manifest.model_sha256:
+        raise ModelRefused(f"{folder / manifest.model_file}: the model's sha256 differs from its manifest's")
+    text = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False) + "\n"
+    for name, content in ((manifest.model_file, model), ("manifest.json", text.encode())):
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
+    return sha256(text.encode())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelRefused(f"{path}: {error.strerror or error}; a bundle needs this file") from None
+
+
+def _verified(path: Path, expected: str) -> bytes:
+    content = _read(path)
+    if (found := sha256(content)) != expected:
+        raise ModelRefused(
+            f"{path}: sha256 {found[:12]}..., expected {expected[:12]}...; damaged or altered, not loaded"
+        )
+    return content
+
+
+def read_bundle(folder: Path, digest: str | None) -> tuple[Manifest, str, str]:
+    """Read a bundle after its digests agree; `digest` None trusts the manifest as it lies.
+
+    Returns:
+        The manifest, the model's text, the digest of the bundle.
+
+    Raises:
+        ModelRefused: a file is missing, damaged, altered or of an unknown kind.
+    """
+    path = folder / "manifest.json"
+    content = _read(path) if digest is None else _verified(path, digest)
+    try:
+        manifest = Manifest.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "content"
+        raise ModelRefused(f"{path}: {field}: {first['msg']}; not loaded") from None
+    model = _verified(folder / manifest.model_file, manifest.model_sha256)
+    return manifest, model.decode(), sha256(content)

@@ -1,0 +1,1 @@
+"""Step 3: tables, contract, sources, split, slices, arrivals."""

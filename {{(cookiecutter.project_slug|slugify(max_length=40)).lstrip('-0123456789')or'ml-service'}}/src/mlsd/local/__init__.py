@@ -1,0 +1,1 @@
+"""The embedded stack: processes, ports, Envoy, the state they leave."""

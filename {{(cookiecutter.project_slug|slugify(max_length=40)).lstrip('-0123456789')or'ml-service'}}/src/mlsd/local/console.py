@@ -1,0 +1,64 @@
+"""How results reach a person: one line per step, the checks below it; JSON for scripts."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from mlsd.local.context import Context
+from mlsd.result import Check, StepResult
+
+Work = Callable[[Context], StepResult | Iterable[StepResult]]
+
+
+def _timed(context: Context, work: Work) -> Iterator[StepResult]:
+    started = time.monotonic()
+    outcome = work(context)
+    for result in [outcome] if isinstance(outcome, StepResult) else outcome:
+        timed = result if result.seconds else result.model_copy(update={"seconds": time.monotonic() - started})
+        timed.save(context.home)
+        yield timed
+        started = time.monotonic()
+
+
+def headline(result: StepResult) -> Check:
+    """The check that a single line shows: the first failed one, else the first."""
+    failed = [check for check in result.checks if not check.passed]
+    return (failed or result.checks)[0]
+
+
+def line(result: StepResult) -> str:
+    """One step on one line: verdict, name, the design number beside the measured one, seconds."""
+    check = headline(result)
+    verdict = "pass" if result.passed else "FAIL"
+    numbers = f"{check.name}: {check.measured}  (design {check.designed})"
+    return f"{verdict}  {result.step:<18} {numbers:<78} {result.seconds:6.1f} s"
+
+
+def _print_checks(result: StepResult) -> None:
+    for check in result.checks:
+        mark = "ok  " if check.passed else "FAIL"
+        print(f"      {mark} {check.name:<34} {check.measured:<28} design {check.designed}")
+
+
+def run(context: Context, work: Work, args: argparse.Namespace) -> int:
+    """Do the work, save and print each result as it comes.
+
+    Returns:
+        0 if every result passed, else 1.
+    """
+    results = []
+    for result in _timed(context, work):
+        results.append(result)
+        if args.json:
+            continue
+        print(line(result), flush=True)
+        if args.command != "demo" or not result.passed:
+            print(f"      {result.summary}", flush=True)
+            _print_checks(result)
+    if args.json:
+        found = [result.model_dump(mode="json") for result in results]
+        json.dump(found if args.command == "demo" else found[0], sys.stdout, indent=2)
+        print()
+    return 0 if results and all(result.passed for result in results) else 1

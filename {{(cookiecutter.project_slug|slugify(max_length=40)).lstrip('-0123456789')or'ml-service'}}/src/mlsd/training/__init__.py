@@ -1,0 +1,1 @@
+"""Step 4: the ladder of models, their evaluation, the gates, the registry."""

@@ -1,0 +1,65 @@
+"""The ladder: popularity, logistic regression, boosted trees, and the challenger with the ranking objective."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlsd.design import Design
+from mlsd.problem import Problem
+from mlsd.training import gates, latency
+from mlsd.training.candidate import Lineage, calibrated_popularity, draft, seal
+from mlsd.training.families import Fitted, fit_logistic, fit_trees
+from mlsd.training.rows import Rows
+from mlsd.training.rung import BASELINE, Rung, Scored, measure
+
+LOG = logging.getLogger("mlsd")
+LOGISTIC = "logistic_regression/pointwise"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The temporal split: each part lies wholly before the next."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+def _fits(rows: Rows, design: Design, features: tuple[str, ...]) -> Iterator[Fitted]:
+    """From plain to complex. Where the design itself says pointwise, the challenger has twice the leaves."""
+    leaves = design.training.leaves
+    yield fit_logistic(rows)
+    yield fit_trees(rows, design, features, "pointwise", leaves=leaves)
+    if design.ranking == "pointwise":
+        yield fit_trees(rows, design, features, "pointwise", leaves=2 * leaves)
+    else:
+        yield fit_trees(rows, design, features, design.ranking, leaves=leaves)
+
+
+def climb(design: Design, problem: Problem, parts: Parts, lineage: Lineage, folder: Path) -> list[Rung]:
+    """Fit, calibrate, measure and judge every rung; a bundle of each model is left in `folder`.
+
+    Returns:
+        The rungs in order; the first is the baseline, which is measured but is no candidate.
+    """
+    rounds, seed = design.training.bootstrap_rounds, design.data.seed
+    test = parts.test
+    baseline = Scored.of(test, calibrated_popularity(parts.validation, test))
+    rungs = [measure(BASELINE, test, baseline, baseline, None, rounds=rounds, seed=seed)]
+    logistic: Scored | None = None
+    for fitted in _fits(parts.train, design, problem.feature_names):
+        name = f"{fitted.family}/{fitted.objective}"
+        name += "/large" if any(rung.name == name for rung in rungs) else ""
+        bundle = draft(fitted, (parts.train, parts.validation), design, problem, lineage)
+        model = Scored.of(test, bundle.score(test.matrix))
+        rung = measure(name, test, model, baseline, logistic, rounds=rounds, seed=seed)
+        taken = latency.measure(bundle, test.matrix, design.scale.candidates)
+        rung = rung.model_copy(update={"p50_ms": taken.p50_ms, "p99_ms": taken.p99_ms})
+        rung = rung.model_copy(update={"checks": gates.judge(design, rung)})
+        place = folder / name.replace("/", "-")
+        digest = seal(place, bundle, fitted, rung.plain)
+        rungs.append(rung.model_copy(update={"bundle": str(place), "digest": digest}))
+        LOG.info("%s: NDCG@10 %.3f, over popularity %+.3f", name, rung.ndcg10, rung.lift)
+        logistic = model if name == LOGISTIC else logistic
+    return rungs

@@ -1,0 +1,38 @@
+"""How long one request's scoring takes, on one thread: the number that the latency budget is held against."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlsd.scoring import Bundle
+
+WARM_UP = 10
+REPEATS = 200
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds for one batch."""
+
+    p50_ms: float
+    p99_ms: float
+
+
+def measure(bundle: Bundle, matrix: NDArray[np.float32], candidates: int) -> Latency:
+    """Time `candidates` rows, drawn from `matrix` [n, F], scored as one batch.
+
+    Args:
+        bundle: loaded with the number of threads it serves with.
+        matrix: rows to take values from; repeated when there are fewer.
+        candidates: rows of one request.
+    """
+    batch = np.ascontiguousarray(matrix[np.arange(candidates) % len(matrix)])
+    taken = []
+    for _ in range(WARM_UP + REPEATS):
+        started = time.perf_counter()
+        bundle.score(batch)
+        taken.append((time.perf_counter() - started) * 1e3)
+    p50, p99 = np.quantile(taken[WARM_UP:], [0.5, 0.99])
+    return Latency(float(p50), float(p99))

@@ -1,0 +1,90 @@
+"""The command line: exit codes, messages without tracebacks, a fast start."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlsd.cli import COMMANDS, main
+from mlsd.home import Home
+from mlsd.local.demo import MARKER, clean_start
+
+
+def _mlsd(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mlsd.cli", *args]
+    source = str(Path(__file__).parents[1] / "src")
+    return subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": source} | env, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_help_names_every_command_and_loads_no_library() -> None:
+    code = "import sys; from mlsd.cli import main\ntry: main(['--help'])\nexcept SystemExit: print(*sys.modules)"
+    source = str(Path(__file__).parents[1] / "src")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": source},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in COMMANDS:
+        assert f" {name} " in done.stdout
+    loaded = set(done.stdout.split())
+    assert not loaded & {"pydantic", "numpy", "pandas", "yaml", "feast", "mlflow", "kfp", "lightgbm"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("peak_rps: 10000", "peak_rps: many", "scale.peak_rps: found 'many'"),
+        ("min_dwell_s: 30", "min_dwell_s: -1", "label.min_dwell_s: found -1"),
+        ("cloud: gcp", "cloud: moon", "cloud: found 'moon'"),
+        ("seed: 7", "sead: 7", "data.sead"),
+        ("name: feed-ranker", "name: [", "not valid YAML"),
+    ],
+)
+def test_bad_design_is_a_message_and_exit_code_2(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    text = (
+        Path(os.environ["MLSD_DESIGN"]).read_text() if "MLSD_DESIGN" in os.environ else Path("design.yaml").read_text()
+    )
+    design = tmp_path / "design.yaml"
+    assert old in text
+    design.write_text(text.replace(old, new))
+    done = _mlsd("plan", MLSD_DESIGN=str(design), MLSD_HOME=str(tmp_path / "home"))
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert str(design) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["features", "train", "up", "load", "release", "rollback", "monitor", "retrain"])
+def test_a_command_before_its_turn_says_what_to_run(
+    command: str, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"mlsd {command}: ")
+    assert "mlsd " in message.removeprefix(f"mlsd {command}: ")
+
+
+@pytest.mark.parametrize("command", ["features", "monitor", "rollback"])
+def test_a_damaged_state_folder_is_a_message(command: str, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("data", "feast", "results"):
+        (home.root / name).mkdir(parents=True)
+    (home.results / "train.json").write_text("{half")
+    (home.data / "users.parquet").write_bytes(b"PAR1")
+    assert main([command]) == 2
+    assert capsys.readouterr().err.startswith(f"mlsd {command}: ")
+
+
+def test_a_demo_starts_over_but_keeps_state_it_did_not_make(home: Home) -> None:
+    home.models.mkdir(parents=True)
+    (home.models / "mine").write_text("trained by hand")
+    clean_start(home)
+    assert (home.root.with_name(f"{home.root.name}.1") / "models" / "mine").read_text() == "trained by hand"
+    (home.root / "left").write_text("from a demo")
+    clean_start(home)
+    assert sorted(path.name for path in home.root.iterdir()) == [MARKER]

@@ -1,0 +1,315 @@
+"""The request path through a real BentoML process: right answers, bad input, sick parts, planted faults."""
+
+import json
+import os
+import random
+import resource
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from mlsd.bundle import ModelRefused
+from mlsd.design import Design
+from mlsd.errors import UserError
+from mlsd.features.online import UserReader
+from mlsd.features.snapshot import current
+from mlsd.home import Home
+from mlsd.problem import Problem
+from mlsd.serving.feature_log import read_records
+from mlsd.serving.launch import environment
+from mlsd.serving.loading import load_model
+from mlsd.serving.release import RELEASE, Release, told_release
+from model_server import Server, candidates, online_store, running, train
+
+FIRST_PORT = 32_100  # below the range that the system hands out to clients
+
+
+@pytest.fixture(scope="module")
+def server(served_home: Home, small_design: Design, problem: Problem) -> Iterator[Server]:
+    """One process for most tests; it may be made sick."""
+    release = train(served_home, small_design, problem)
+    with running(served_home, small_design, release, FIRST_PORT, allow_faults=True) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def users(served_home: Home, small_design: Design, problem: Problem) -> dict[int, float]:
+    """Stored users and how many interactions each has."""
+    reader = UserReader(online_store(served_home), small_design.name, problem.user_views)
+    rows = {user: reader.read(user) for user in range(1, 301)}
+    return {user: problem.interactions(row.values) for user, row in rows.items() if row is not None}
+
+
+@pytest.fixture(scope="module")
+def known(users: dict[int, float]) -> int:
+    """A user with a long history."""
+    return max(users, key=lambda user: users[user])
+
+
+def asked(server: Server, user: int, count: int = 300, seed: int = 0) -> dict[str, object]:
+    return {"user_id": user, "candidates": candidates(current(server.home), count, seed), "device": "mobile"}
+
+
+def test_candidates_come_back_best_first_with_all_that_a_caller_needs(server: Server, known: int) -> None:
+    """5.09, 5.30: one batch, every candidate once, scores in [0, 1], who answered and how long each hop took."""
+    request = asked(server, known)
+    answer = server.rank(request, x_request_id="call-1")
+    content = answer.json()
+    scores = [item["score"] for item in content["items"]]
+    assert answer.status_code == 200
+    assert sorted(item["item_id"] for item in content["items"]) == sorted(request["candidates"])  # type: ignore[call-overload]
+    assert scores == sorted(scores, reverse=True)
+    assert 0 <= scores[-1] < scores[0] <= 1
+    assert content["degraded"] == []
+    assert (content["request_id"], content["model_version"], content["release_id"]) == ("call-1", 1, 11)
+    assert answer.headers["x-request-id"] == "call-1"
+    assert (answer.headers["x-mlsd-model-version"], answer.headers["x-mlsd-release"]) == ("1", "11")
+    assert set(content["hops_ms"]) == {"features", "inference", "post"}
+    timing = dict(part.split(";dur=") for part in answer.headers["server-timing"].split(", "))
+    assert float(timing["service"]) >= sum(content["hops_ms"].values()) - 0.01
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b'{"user_id": NaN, "candidates": [1]}', "body"),
+        (b'{"user_id": 1, "candidates": [1e400]}', "body"),
+        (b'{"user_id": 1, "candidates": []}', "candidates"),
+        (json.dumps({"user_id": 1, "candidates": list(range(501))}).encode(), "candidates"),
+        (b'{"user_id": 1, "candidates": [1], "extra": 1}', "extra"),
+        (b'{"user_id": true, "candidates": [1]}', "user_id"),
+        (b"[" * 50_000, "body"),
+    ],
+)
+def test_bad_input_is_400_with_the_field_and_says_who_refused(server: Server, body: bytes, field: str) -> None:
+    answer = server.rank(body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["field"] == field
+    assert answer.headers["x-mlsd-release"] == "11"
+
+
+def test_a_body_over_the_limit_is_413_before_it_is_parsed(server: Server, small_design: Design, known: int) -> None:
+    limit = small_design.serving.max_body_kib * 1024
+    assert server.rank(b"[" + b" " * limit).status_code == 413
+
+    def chunks() -> Iterator[bytes]:
+        yield from (b" " * 1024 for _ in range(limit // 1024 + 1))
+
+    assert httpx.post(f"{server.url}/rank", content=chunks()).status_code == 413
+    padded = json.dumps(asked(server, known)).encode().ljust(limit)
+    assert server.rank(padded).status_code == 200
+
+
+def test_random_bytes_never_make_it_fail(server: Server) -> None:
+    rng = random.Random(3)
+    good = json.dumps({"user_id": 1, "candidates": [1, 2, 3]}).encode()
+    with httpx.Client(base_url=server.url, timeout=10) as client:
+        for _ in range(300):
+            body = bytearray(good)
+            for _ in range(rng.randint(1, 4)):
+                body[rng.randrange(len(body))] = rng.randrange(256)
+            assert client.post("/rank", content=bytes(body)).status_code in {200, 400}
+
+
+def test_a_user_gets_the_model_from_the_fifth_interaction_on(server: Server, users: dict[int, float]) -> None:
+    """3.19, 5.33: below `cold_start.min_interactions` the popular items, and the answer says so."""
+    below = max((user for user in users if users[user] < 5), key=lambda user: users[user])
+    enough = min((user for user in users if users[user] >= 5), key=lambda user: users[user])
+    assert server.rank(asked(server, below)).json()["degraded"] == ["cold_start"]
+    assert server.rank(asked(server, enough)).json()["degraded"] == []
+
+
+def test_an_unknown_user_gets_the_popular_items(server: Server, problem: Problem) -> None:
+    request = asked(server, 10**12)
+    content = server.rank(request).json()
+    assert content["degraded"] == ["unknown_user", "cold_start"]
+    rows, _ = current(server.home).rows(np.array([item["item_id"] for item in content["items"]]))
+    assert [item["score"] for item in content["items"]] == problem.popularity(rows).tolist()
+
+
+def test_an_unknown_post_is_scored_with_defaults(server: Server, known: int) -> None:
+    request = asked(server, known, count=10)
+    request["candidates"] = [*request["candidates"], 10**15]  # type: ignore[misc]
+    content = server.rank(request).json()
+    assert content["degraded"] == ["unknown_items"]
+    assert 10**15 in {item["item_id"] for item in content["items"]}
+
+
+def test_a_locked_store_costs_quality_not_time(server: Server, small_design: Design, known: int) -> None:
+    """The features hop keeps its deadline whatever SQLite does; the first request after it is whole again."""
+    with httpx.Client(base_url=server.url, timeout=10) as client:
+        lock = sqlite3.connect(online_store(server.home), isolation_level=None)
+        lock.execute("PRAGMA locking_mode = EXCLUSIVE")
+        lock.execute("BEGIN EXCLUSIVE")
+        try:
+            answers = [client.post("/rank", json=asked(server, known)).json() for _ in range(20)]
+        finally:
+            lock.execute("ROLLBACK")
+            lock.close()
+        budget = small_design.latency.hops_ms.features
+        assert all(set(answer["degraded"]) & {"features_timeout", "features_error"} for answer in answers)
+        assert np.median([answer["hops_ms"]["features"] for answer in answers]) < budget + 5
+        until = time.monotonic() + 5
+        while client.post("/rank", json=asked(server, known)).json()["degraded"]:
+            assert time.monotonic() < until
+
+
+def test_metrics_have_the_budgets_as_edges_and_count_every_answer(
+    server: Server, small_design: Design, known: int
+) -> None:
+    """5.05: a share over budget can be read off exactly."""
+    before = server.metrics()
+    server.rank(asked(server, known))
+    server.rank(asked(server, 10**12), x_mlsd_role="shadow")
+    server.rank(b"{")
+    after = server.metrics()
+    grown = {name: after[name] - before.get(name, 0.0) for name in after}
+    assert grown['mlsd_requests_total{code="200",role="live"}'] == 1
+    assert grown['mlsd_requests_total{code="200",role="shadow"}'] == 1
+    assert grown['mlsd_requests_total{code="400",role="live"}'] == 1
+    assert grown['mlsd_degraded_total{reason="unknown_user"}'] == 1
+    latency = small_design.latency
+    for hop in ("features", "inference", "post"):
+        edge = getattr(latency.hops_ms, hop) / 1e3
+        assert f'mlsd_hop_seconds_bucket{{hop="{hop}",le="{edge}"}}' in after
+        assert grown[f'mlsd_hop_seconds_count{{hop="{hop}"}}'] == 2
+    for edge in (latency.service_ms / 1e3, latency.p99_ms / 1e3):
+        assert f'mlsd_request_seconds_bucket{{le="{edge}"}}' in after
+
+
+def faults(server: Server, **wanted: object) -> int:
+    return httpx.put(f"{server.url}/faults", json=wanted).status_code
+
+
+def test_planted_faults_make_one_process_sick_and_well_again(server: Server, known: int) -> None:
+    request = asked(server, known)
+    healthy = {item["item_id"]: item["score"] for item in server.rank(request).json()["items"]}
+    assert faults(server, slow_ms=40) == 200
+    assert server.rank(request).json()["hops_ms"]["inference"] > 40
+    assert faults(server, invert=True) == 200
+    inverted = {item["item_id"]: item["score"] for item in server.rank(request).json()["items"]}
+    assert faults(server, error=True) == 200
+    assert server.rank(request).status_code == 500
+    assert faults(server, typo=1) == 400
+    assert faults(server) == 200
+    again = {item["item_id"]: item["score"] for item in server.rank(request).json()["items"]}
+    assert inverted == pytest.approx({item: 1 - score for item, score in healthy.items()}, abs=0.05)
+    assert again == pytest.approx(healthy, abs=0.05)  # the clock has moved on by a moment
+
+
+def test_a_full_disk_costs_records_not_answers(server: Server, known: int) -> None:
+    """The worker may write no file past where its log is now; requests go on, drops are counted."""
+    server.rank(asked(server, known, count=400))
+    before = server.metrics()["mlsd_feature_log_dropped_total"]
+    worker = server.worker.pid
+    limits = resource.prlimit(worker, resource.RLIMIT_FSIZE)
+    time.sleep(0.2)
+    largest = max(path.stat().st_size for path in server.home.feature_log.glob("*.log"))
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (largest + 10_000, limits[1]))
+    try:
+        codes = [server.rank(asked(server, known, count=400)).status_code for _ in range(10)]
+        time.sleep(0.2)
+        lost = server.metrics()["mlsd_feature_log_dropped_total"] - before
+    finally:
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, limits)
+    assert codes == [200] * 10
+    assert 5 <= lost <= 10
+    server.rank(asked(server, known), x_request_id="after-the-flood")
+    time.sleep(0.2)
+    assert "after-the-flood" in {record.request_id for record in read_records(server.home.feature_log)}
+
+
+def test_the_serving_process_carries_no_training_stack(
+    served_home: Home, small_design: Design, problem: Problem
+) -> None:
+    """ARCHITECTURE: it imports neither Feast nor MLflow, nor what these and LightGBM would drag in."""
+    release = train(served_home, small_design, problem)
+    code = (
+        "import sys; from feed_ranking import service; service.SERVICE.inner();"
+        "assert service.APP.state.runtime.ready; print(*sys.modules)"
+    )
+    env = os.environ | environment(served_home, "b", release)
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=60)
+    loaded = set(done.stdout.split())
+    assert "lightgbm" in loaded
+    assert not loaded & {"feast", "mlflow", "pandas", "sklearn", "pyarrow", "kfp", "sqlalchemy", "matplotlib"}
+
+
+def test_a_damaged_model_never_becomes_ready(served_home: Home, small_design: Design, problem: Problem) -> None:
+    """One flipped digit, which LightGBM itself would load without a word; faults cannot be planted here either."""
+    release = train(served_home, small_design, problem, version=2)
+    model = Path(release.model_dir) / "model.txt"
+    text = model.read_text()
+    at = next(k for k in range(len(text) // 2, len(text)) if text[k].isdigit())
+    model.write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
+    with running(served_home, small_design, release, FIRST_PORT + 1) as server:
+        assert httpx.get(f"{server.url}/readyz").status_code == 503
+        assert "model refused" in server.log.read_text()
+        assert "Traceback" not in server.log.read_text()
+        answer = server.rank(asked(server, 1))
+        assert answer.status_code == 200
+        assert answer.json()["degraded"][-1] in {"model_unavailable", "cold_start"}
+        assert httpx.get(f"{server.url}/readyz").status_code == 503
+        assert httpx.put(f"{server.url}/faults", json={}).status_code == 404
+
+
+def test_a_model_for_other_features_is_refused(served_home: Home, small_design: Design, problem: Problem) -> None:
+    """3.18: the feature service, the features and their order are part of the model."""
+    snapshot = current(served_home)
+    names = list(problem.feature_names)
+    changes = [
+        ({"feature_names": [*names[1:], names[0]]}, "feature_names"),
+        ({"feature_service": "ranking_v0"}, "feature_service"),
+        ({"user_columns": list(problem.user_columns)[:-1]}, "user_columns"),
+        ({"item_columns": list(problem.item_columns)[:-1]}, "item_columns"),
+    ]
+    for change, named in changes:
+        release = train(served_home, small_design, problem, version=3, **change)
+        with pytest.raises(ModelRefused, match=named):
+            load_model(release, small_design, problem, snapshot)
+    release = train(served_home, small_design, problem, version=3)
+    load_model(release, small_design, problem, snapshot)
+    with pytest.raises(ModelRefused, match="sha256"):
+        load_model(release.model_copy(update={"model_digest": "0" * 64}), small_design, problem, snapshot)
+    model = Path(release.model_dir) / "model.txt"
+    model.write_bytes(model.read_bytes()[:-1000])
+    with pytest.raises(ModelRefused, match="sha256"):
+        load_model(release, small_design, problem, snapshot)
+
+
+def test_a_process_that_was_told_nothing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("", "{", "{}", '{"release_id": 1}'):
+        monkeypatch.setenv(RELEASE, text)
+        with pytest.raises(UserError, match=RELEASE):
+            told_release()
+    release = Release(release_id=1, model_version=2, model_dir="x", model_digest="y")
+    monkeypatch.setenv(RELEASE, release.model_dump_json())
+    assert told_release() == release
+
+
+def test_sigterm_finishes_what_is_in_flight_and_keeps_its_records(
+    served_home: Home, small_design: Design, problem: Problem, users: dict[int, float]
+) -> None:
+    known = max(users, key=lambda user: users[user])
+    release = train(served_home, small_design, problem, version=4)
+    with running(served_home, small_design, release, FIRST_PORT + 2, allow_faults=True) as server:
+        assert faults(server, slow_ms=800) == 200
+        code = "import httpx,sys; print(httpx.post(sys.argv[1], content=sys.argv[2], headers={'x-request-id': 'last'}).status_code)"
+        argv = [sys.executable, "-c", code, f"{server.url}/rank", json.dumps(asked(server, known, count=10))]
+        caller = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        until = time.monotonic() + 20
+        while not any(c.laddr.port == FIRST_PORT + 2 for c in server.worker.net_connections() if c.status == "ESTABLISHED"):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        time.sleep(0.2)
+        server.process.terminate()
+        assert caller.communicate(timeout=20)[0].strip() == "200"
+        server.process.wait(15)
+    assert "last" in {record.request_id for record in read_records(served_home.feature_log)}
