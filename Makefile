@@ -28,7 +28,7 @@ demo: bake
 
 bake: $(BAKER)
 	@rm -rf .demo/feed-ranker/src
-	@"$(VENV)/bin/cookiecutter" . --no-input --output-dir .demo --overwrite-if-exists >/dev/null
+	@"$(VENV)/bin/cookiecutter" . --no-input --default-config --output-dir .demo --overwrite-if-exists >/dev/null
 
 test: lint test-in-place test-template
 

@@ -16,13 +16,13 @@ ROUNDS = 7
 
 def command(output: str) -> None:
     """Bake in a process of its own."""
-    arguments = [str(ROOT), "--no-input", "--output-dir", output]
+    arguments = [str(ROOT), "--no-input", "--default-config", "--output-dir", output]
     subprocess.run([sys.executable, "-m", "cookiecutter", *arguments], check=True, capture_output=True)
 
 
 def library(output: str) -> None:
     """Bake in this process, without hooks."""
-    cookiecutter(str(ROOT), no_input=True, accept_hooks=False, output_dir=output)
+    cookiecutter(str(ROOT), no_input=True, accept_hooks=False, default_config=True, output_dir=output)
 
 
 def median(work: Callable[[str], None]) -> float:

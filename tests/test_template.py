@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import yaml
 
 from conftest import PROJECT, RENDERED, ROOT, tracked
 
@@ -107,3 +108,11 @@ def test_the_serving_set_is_lean() -> None:
     pinned = (PROJECT / "requirements" / "serving.txt").read_text(encoding="utf-8")
     for heavy in ("feast", "mlflow", "kfp", "pandas", "scikit-learn", "duckdb", "pyarrow", "locust", "matplotlib"):
         assert not re.search(rf"^{heavy}==", pinned, re.MULTILINE), heavy
+
+
+def test_workflows_have_few_rights_and_pinned_actions() -> None:
+    for name, text in texts():
+        if ".github" in name.parts:
+            assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
+            for used in re.findall(r"uses: (\S+)", text):
+                assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", used), used

@@ -33,6 +33,10 @@ if ! usable "$venv/bin/python"; then
     python=$(find_python)
     "$python" -m venv --clear "$venv"
 fi
+if ! "$venv/bin/python" -c 'import ctypes, sys; sys.platform != "linux" or ctypes.CDLL("libgomp.so.1")' 2>/dev/null; then
+    echo "LightGBM needs the OpenMP library; on Debian and Ubuntu: apt-get install libgomp1" >&2
+    exit 1
+fi
 echo "Installing into $venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$here/bootstrap.txt"
 

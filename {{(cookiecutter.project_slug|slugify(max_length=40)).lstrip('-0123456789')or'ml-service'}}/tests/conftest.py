@@ -1,15 +1,17 @@
 """Fixtures shared by the project's tests."""
 
-import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from miniature import Miniature, first_free_port
 
 from mlsd.clock import _offset
 from mlsd.design import Design, load_design
-from mlsd.errors import UserError
 from mlsd.home import Home, find_home
-from mlsd.local.ports import COUNT, require_free
+from mlsd.local import processes
+from mlsd.problem import Problem, load_problem
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +29,12 @@ def small_design(design: Design) -> Design:
     return Design.model_validate(content)
 
 
+@pytest.fixture(scope="session")
+def problem(design: Design) -> Problem:
+    """The pack that the design names."""
+    return load_problem(design.problem)
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """An empty state folder."""
@@ -37,13 +45,49 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 @pytest.fixture
 def free_port(monkeypatch: pytest.MonkeyPatch) -> int:
-    """The first of five free ports in a row, below the range that the system hands out; MLSD_PORT says so."""
-    for first in random.sample(range(20_000, 32_000, COUNT), 100):
-        try:
-            for port in range(first, first + COUNT):
-                require_free(port, "test")
-        except UserError:
-            continue
-        monkeypatch.setenv("MLSD_PORT", str(first))
-        return first
-    raise AssertionError("no five free ports in a row")
+    """The first of five free ports in a row; MLSD_PORT says so."""
+    first = first_free_port()
+    monkeypatch.setenv("MLSD_PORT", str(first))
+    return first
+
+
+@pytest.fixture(scope="session")
+def served_home(tmp_path_factory: pytest.TempPathFactory, small_design: Design, problem: Problem) -> Home:
+    """A state folder that a model server can answer from: 300 stored users, a snapshot of 400 items."""
+    from model_server import store_items, store_users
+
+    home = Home(tmp_path_factory.mktemp("served") / "mlsd")
+    moment = datetime.now(UTC)
+    store_users(home, small_design, problem, 300, moment)
+    store_items(home, problem, 400, moment)
+    return home
+
+
+@pytest.fixture(scope="session")
+def quick_design(design: Design) -> Design:
+    """The project's design with rollouts that need few answers."""
+    content = design.model_dump(mode="json")
+    content["delivery"] |= {"step_timeout_s": 10}
+    content["delivery"]["shadow"]["min_requests"] = 40
+    content["delivery"]["canary"]["min_requests"] = 12
+    return Design.model_validate(content)
+
+
+@pytest.fixture
+def miniature(quick_design: Design, home: Home, free_port: int) -> Iterator[Miniature]:
+    """A stack around a small model server, not started yet."""
+    yield Miniature(quick_design, home)
+    processes.stop_all(home, grace_s=1.0)
+
+
+@pytest.fixture(scope="module")
+def standing(quick_design: Design, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Miniature]:
+    """One running stack for all tests of a file: release 1, model 1, is champion in slot a."""
+    home = Home(tmp_path_factory.mktemp("standing") / "mlsd")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLSD_HOME", str(home.root))
+        patch.setenv("MLSD_PORT", str(first_free_port()))
+        small = Miniature(quick_design, home)
+        small.up()
+        yield small
+        processes.stop_all(home, grace_s=1.0)

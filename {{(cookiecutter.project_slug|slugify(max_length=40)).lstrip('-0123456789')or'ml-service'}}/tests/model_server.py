@@ -2,8 +2,11 @@
 
 import json
 import os
+import random
 import shutil
 import signal
+import sqlite3
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,13 +22,48 @@ import psutil
 
 from mlsd.bundle import Calibration, Manifest, save_bundle, sha256
 from mlsd.design import Design
-from mlsd.features.snapshot import Snapshot, current
+from mlsd.errors import UserError
+from mlsd.features.online import entity_key, table_name
+from mlsd.features.snapshot import Snapshot, current, write
 from mlsd.home import Home
+from mlsd.local.ports import require_free
 from mlsd.problem import Problem
 from mlsd.serving.launch import command, environment
 from mlsd.serving.release import Release
 
 START_S = 40
+
+
+def store_users(home: Home, design: Design, problem: Problem, users: int, at: datetime) -> None:
+    """Random users in Feast's own format (test_online.py proves it); user k has k % 40 interactions.
+
+    Without a write-ahead log, so that a writer can lock readers out.
+    """
+    rng = np.random.default_rng(0)
+    home.feast.mkdir(parents=True, exist_ok=True)
+    stored = at.replace(tzinfo=None).timestamp()
+    with sqlite3.connect(home.online_store) as connection:
+        for view, columns in problem.user_views.items():
+            table = table_name(design.name, view)
+            connection.execute(
+                f"CREATE TABLE {table} (entity_key BLOB, feature_name TEXT, value BLOB, vector_value BLOB,"
+                "event_ts timestamp, created_ts timestamp, PRIMARY KEY(entity_key, feature_name))"
+            )
+            for user in range(1, users + 1):
+                values = np.abs(rng.normal(size=len(columns))).astype(np.float32)
+                values[[name == "user_interactions" for name in columns]] = user % 40
+                rows = [
+                    (entity_key("user_id", user), name, b"\x35" + struct.pack("<f", value), None, stored, stored)
+                    for name, value in zip(columns, values, strict=True)
+                ]
+                connection.executemany(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?)", rows)
+    connection.close()
+
+
+def store_items(home: Home, problem: Problem, items: int, at: datetime) -> None:
+    """Random items as a snapshot, ids from 1."""
+    columns = np.abs(np.random.default_rng(1).normal(size=(items, len(problem.item_columns)))).astype(np.float32)
+    write(home, np.arange(1, items + 1), columns, tuple(problem.item_columns), at)
 
 
 def train(home: Home, design: Design, problem: Problem, version: int = 1, **changes: Any) -> Release:
@@ -38,7 +76,8 @@ def train(home: Home, design: Design, problem: Problem, version: int = 1, **chan
     context = problem.context(np.full(4000, "2026-01-05T10:00", "datetime64[us]"), np.full(4000, "mobile"))
     matrix = problem.assemble(users, items, context)
     label = (problem.popularity(items) + rng.normal(0, 0.1, 4000) > 0.5).astype(int)
-    booster = lightgbm.train({"objective": "binary", "verbose": -1, "num_threads": 1}, lightgbm.Dataset(matrix, label), 30)
+    settings = {"objective": "binary", "verbose": -1, "num_threads": 1}
+    booster = lightgbm.train(settings, lightgbm.Dataset(matrix, label), 30)
     text = booster.model_to_string()
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     content = {
@@ -97,12 +136,20 @@ def _answers(url: str) -> int:
     return 0
 
 
+def _free_port() -> int:
+    for port in random.sample(range(32_000, 32_700), 100):  # below the range that the system hands out
+        with suppress(UserError):
+            require_free(port, "test")
+            return port
+    raise AssertionError("no free port")
+
+
 @contextmanager
-def running(home: Home, design: Design, release: Release, port: int, *, allow_faults: bool = False) -> Iterator[Server]:
-    """Start a server, wait until it is alive, stop all its processes at the end."""
-    log = home.logs / f"server-{port}.log"
+def running(home: Home, design: Design, release: Release, slot: str = "b", *, faults: bool = False) -> Iterator[Server]:
+    """Start a server, wait until it is alive, stop all its processes at the end; one at a time per slot."""
+    port, log = _free_port(), home.logs / f"server-{slot}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    extra = environment(home, "a" if port % 2 else "b", release, allow_faults=allow_faults)
+    extra = environment(home, slot, release, allow_faults=faults)
     with log.open("wb") as output:
         argv = command(design, port)
         process = psutil.Popen(argv, env=os.environ | extra, stdout=output, stderr=output, start_new_session=True)

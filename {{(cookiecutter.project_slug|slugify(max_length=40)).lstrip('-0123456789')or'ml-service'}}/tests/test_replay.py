@@ -3,32 +3,33 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import numpy as np
 import pytest
+from mlsd.features.snapshot import current
+from model_server import candidates, running, train
 
 from mlsd.design import Design
 from mlsd.errors import UserError
-from mlsd.features.snapshot import current
 from mlsd.home import Home
 from mlsd.problem import Problem
 from mlsd.serving import explain
 from mlsd.serving.feature_log import ReadCount, read_records
 from mlsd.serving.record import Record
 from mlsd.serving.replay import matrix, replay, snapshots
-from model_server import candidates, running, train
 
 REQUESTS = 1000
-PORT = 32_110
+Logged = dict[str, tuple[Record, dict[int, float]]]
 
 
 @pytest.fixture(scope="module")
-def logged(served_home: Home, small_design: Design, problem: Problem) -> Iterator[dict[str, tuple[Record, dict[int, float]]]]:
+def logged(served_home: Home, small_design: Design, problem: Problem) -> Iterator[Logged]:
     """A thousand requests sent to a model server over eight connections: the record and the answer of each."""
     release = train(served_home, small_design, problem, version=5)
     snapshot = current(served_home)
-    with running(served_home, small_design, release, PORT) as server, httpx.Client(base_url=server.url) as client:
+    with running(served_home, small_design, release) as server, httpx.Client(base_url=server.url) as client:
 
         def send(k: int) -> tuple[str, dict[int, float]]:
             body = {"user_id": k % 320 + 1, "candidates": candidates(snapshot, 20 + k % 300, k)}
@@ -43,9 +44,7 @@ def logged(served_home: Home, small_design: Design, problem: Problem) -> Iterato
     yield {name: (records[name], answer) for name, answer in answers.items()}
 
 
-def test_a_thousand_requests_replay_to_the_bit(
-    logged: dict[str, tuple[Record, dict[int, float]]], served_home: Home, problem: Problem
-) -> None:
+def test_a_thousand_requests_replay_to_the_bit(logged: Logged, served_home: Home, problem: Problem) -> None:
     """3.14, 5.32: same functions, same snapshot, same model; nothing is lost on the way into the log and out of it."""
     load = snapshots(served_home)
     engines = set()
@@ -59,7 +58,7 @@ def test_a_thousand_requests_replay_to_the_bit(
 
 
 def test_a_share_of_the_log_holds_every_feature_and_they_are_the_same(
-    logged: dict[str, tuple[Record, dict[int, float]]], served_home: Home, problem: Problem
+    logged: Logged, served_home: Home, problem: Problem
 ) -> None:
     """3.15: skew between what was fed and what is computed today would show here."""
     load = snapshots(served_home)
@@ -71,7 +70,7 @@ def test_a_share_of_the_log_holds_every_feature_and_they_are_the_same(
 
 
 def test_explain_replays_one_request_and_shows_its_features(
-    logged: dict[str, tuple[Record, dict[int, float]]], served_home: Home, problem: Problem
+    logged: Logged, served_home: Home, problem: Problem
 ) -> None:
     name, (record, answer) = next((name, pair) for name, pair in logged.items() if pair[0].engine == "lightgbm")
     result = explain.run(served_home, problem, name)
@@ -86,17 +85,18 @@ def test_explain_replays_one_request_and_shows_its_features(
         explain.run(served_home, problem, "nobody")
 
 
-def test_a_score_that_was_tampered_with_fails_the_replay(
-    logged: dict[str, tuple[Record, dict[int, float]]], served_home: Home, problem: Problem
-) -> None:
+def test_one_bit_of_difference_is_seen(logged: Logged, served_home: Home, problem: Problem) -> None:
     record = next(record for record, _ in logged.values() if record.engine == "lightgbm")
     user = record.user_row.copy()
     user[problem.user_columns.index("user_ctr")] += np.float32(0.5)
-    changed = Record(**{**vars(record), "user_row": user})
-    assert not np.array_equal(matrix(changed, problem, snapshots(served_home)), matrix(record, problem, snapshots(served_home)))
+    load = snapshots(served_home)
+    assert not np.array_equal(matrix(replace(record, user_row=user), problem, load), matrix(record, problem, load))
+    scores = record.scores.copy()
+    scores[0] = np.nextafter(scores[0], 1)
+    assert replay(served_home, problem, record, load).tobytes() != scores.tobytes()
 
 
-def test_nothing_of_the_log_was_torn(logged: dict[str, tuple[Record, dict[int, float]]], served_home: Home) -> None:
+def test_nothing_of_the_log_was_torn(logged: Logged, served_home: Home) -> None:
     count = ReadCount()
     assert sum(1 for _ in read_records(served_home.feature_log, count=count)) >= len(logged)
     assert count.torn == 0

@@ -9,40 +9,39 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from model_server import Server, candidates, running, train
 
 from mlsd.bundle import ModelRefused
 from mlsd.design import Design
 from mlsd.errors import UserError
 from mlsd.features.online import UserReader
-from mlsd.features.snapshot import current
+from mlsd.features.snapshot import current, write
 from mlsd.home import Home
 from mlsd.problem import Problem
 from mlsd.serving.feature_log import read_records
 from mlsd.serving.launch import environment
 from mlsd.serving.loading import load_model
 from mlsd.serving.release import RELEASE, Release, told_release
-from model_server import Server, candidates, online_store, running, train
-
-FIRST_PORT = 32_100  # below the range that the system hands out to clients
 
 
 @pytest.fixture(scope="module")
 def server(served_home: Home, small_design: Design, problem: Problem) -> Iterator[Server]:
     """One process for most tests; it may be made sick."""
     release = train(served_home, small_design, problem)
-    with running(served_home, small_design, release, FIRST_PORT, allow_faults=True) as started:
+    with running(served_home, small_design, release, "a", faults=True) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def users(served_home: Home, small_design: Design, problem: Problem) -> dict[int, float]:
     """Stored users and how many interactions each has."""
-    reader = UserReader(online_store(served_home), small_design.name, problem.user_views)
+    reader = UserReader(served_home.online_store, small_design.name, problem.user_views)
     rows = {user: reader.read(user) for user in range(1, 301)}
     return {user: problem.interactions(row.values) for user, row in rows.items() if row is not None}
 
@@ -145,7 +144,7 @@ def test_an_unknown_post_is_scored_with_defaults(server: Server, known: int) -> 
 def test_a_locked_store_costs_quality_not_time(server: Server, small_design: Design, known: int) -> None:
     """The features hop keeps its deadline whatever SQLite does; the first request after it is whole again."""
     with httpx.Client(base_url=server.url, timeout=10) as client:
-        lock = sqlite3.connect(online_store(server.home), isolation_level=None)
+        lock = sqlite3.connect(server.home.online_store, isolation_level=None)
         lock.execute("PRAGMA locking_mode = EXCLUSIVE")
         lock.execute("BEGIN EXCLUSIVE")
         try:
@@ -204,6 +203,21 @@ def test_planted_faults_make_one_process_sick_and_well_again(server: Server, kno
     assert again == pytest.approx(healthy, abs=0.05)  # the clock has moved on by a moment
 
 
+def test_a_new_snapshot_is_taken_up_without_a_restart(server: Server, known: int) -> None:
+    """Answers go on; the record says which snapshot each one used, and the old one stays for replays."""
+    before = current(server.home)
+    version = write(server.home, before.ids, before.columns + np.float32(1), before.names, before.written_at)
+    assert version != before.version
+    until = time.monotonic() + 10
+    seen = set[str]()
+    while version not in seen:
+        assert time.monotonic() < until
+        assert server.rank(asked(server, known), x_request_id="swap").status_code == 200
+        time.sleep(0.2)
+        seen = {record.snapshot_version for record in read_records(server.home.feature_log)}
+    assert {before.version, version} <= seen
+
+
 def test_a_full_disk_costs_records_not_answers(server: Server, known: int) -> None:
     """The worker may write no file past where its log is now; requests go on, drops are counted."""
     server.rank(asked(server, known, count=400))
@@ -249,7 +263,7 @@ def test_a_damaged_model_never_becomes_ready(served_home: Home, small_design: De
     text = model.read_text()
     at = next(k for k in range(len(text) // 2, len(text)) if text[k].isdigit())
     model.write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
-    with running(served_home, small_design, release, FIRST_PORT + 1) as server:
+    with running(served_home, small_design, release) as server:
         assert httpx.get(f"{server.url}/readyz").status_code == 503
         assert "model refused" in server.log.read_text()
         assert "Traceback" not in server.log.read_text()
@@ -299,17 +313,11 @@ def test_sigterm_finishes_what_is_in_flight_and_keeps_its_records(
 ) -> None:
     known = max(users, key=lambda user: users[user])
     release = train(served_home, small_design, problem, version=4)
-    with running(served_home, small_design, release, FIRST_PORT + 2, allow_faults=True) as server:
+    with running(served_home, small_design, release, faults=True) as server, ThreadPoolExecutor(1) as caller:
         assert faults(server, slow_ms=800) == 200
-        code = "import httpx,sys; print(httpx.post(sys.argv[1], content=sys.argv[2], headers={'x-request-id': 'last'}).status_code)"
-        argv = [sys.executable, "-c", code, f"{server.url}/rank", json.dumps(asked(server, known, count=10))]
-        caller = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-        until = time.monotonic() + 20
-        while not any(c.laddr.port == FIRST_PORT + 2 for c in server.worker.net_connections() if c.status == "ESTABLISHED"):
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        time.sleep(0.2)
+        call = caller.submit(server.rank, asked(server, known, count=10), x_request_id="last")
+        time.sleep(0.3)
         server.process.terminate()
-        assert caller.communicate(timeout=20)[0].strip() == "200"
+        assert call.result(20).status_code == 200
         server.process.wait(15)
     assert "last" in {record.request_id for record in read_records(served_home.feature_log)}

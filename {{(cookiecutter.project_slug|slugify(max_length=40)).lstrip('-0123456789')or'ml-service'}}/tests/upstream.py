@@ -1,9 +1,10 @@
 """A small model server for tests of delivery: the endpoints and the feature log of the real one, scores by formula.
 
-Faults of its own, in the number of requests: `crash_after` ends the process, `error_after` answers 500 from then on.
+Faults of its own, in the number of requests: `crash_after` ends the process (0: at once), `error_after` answers 500 from then on.
 """
 
 import asyncio
+import itertools
 import os
 import sys
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ RELEASE = told_release()
 LOG = FeatureLog(find_home().feature_log, os.environ[SLOT], 1000, 30)
 FAULTS: dict[str, Any] = {"slow_ms": 0.0, "invert": False, "error": False}
 LIMITS: dict[str, int] = orjson.loads(os.environ.get("TEST_LIMITS", "{}"))
-seen = 0
+SEEN = itertools.count(1)
 
 
 def scores(items: np.ndarray, version: int) -> np.ndarray:
@@ -37,8 +38,7 @@ def scores(items: np.ndarray, version: int) -> np.ndarray:
 
 
 async def rank(request: Request) -> Response:
-    global seen
-    seen += 1
+    seen = next(SEEN)
     if seen > LIMITS.get("crash_after", 2**31):
         os._exit(1)
     if FAULTS["slow_ms"]:
@@ -73,6 +73,8 @@ async def ready(_: Request) -> Response:
 
 
 if __name__ == "__main__":
+    if LIMITS.get("crash_after") == 0:
+        sys.exit("no model here")
     routes = [
         Route("/rank", rank, methods=["POST"]), Route("/faults", faults, methods=["PUT"]), Route("/readyz", ready)
     ]  # fmt: skip

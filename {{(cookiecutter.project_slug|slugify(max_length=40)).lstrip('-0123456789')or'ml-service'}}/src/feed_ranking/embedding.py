@@ -1,4 +1,4 @@
-"""A low-rank embedding of users and items from earlier engagements only, refitted whenever the history has grown by a quarter."""
+"""A low-rank embedding of users and items from earlier engagements only, refitted whenever the history has grown by half."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from feed_ranking.pit import Floats, Ints, Log
 RowsOf = Callable[[Floats, NDArray[np.bool_]], Floats]
 
 _FIRST_FIT = 1000
-_GROWTH = 1.25
+_GROWTH = 1.5
 _DAMPING = 5.0
 
 

@@ -14,7 +14,6 @@ from feed_ranking.user_history import session_history, user_history
 from mlsd.design import Design
 from mlsd.problem import Tables
 
-_POST_CADENCE = 6 * HOUR
 
 
 def feature_tables(tables: Tables, design: Design, now: datetime) -> dict[str, pd.DataFrame]:
@@ -29,16 +28,15 @@ def feature_tables(tables: Tables, design: Design, now: datetime) -> dict[str, p
     fits = refit_times(pos.at, DAY)
     embedding = Embedding(pos.user, pos.item, pos.at, len(tables.items), fits)
 
-    def schedule(cadence: int, max_age_h: float) -> Schedule:
+    def schedule(max_age_h: float) -> Schedule:
         gap = max(int(max_age_h * HOUR / 2), HOUR)
-        return Schedule(int(imp.at.min()) - gap if len(imp.at) else end, end, cadence, gap, fits)
+        return Schedule(int(imp.at.min()) - gap if len(imp.at) else end, end, min(gap // 4, DAY), gap, fits)
 
-    users = schedule(DAY, age.user).rows(events.user_created, engaged.user, engaged.at)
-    posts = schedule(_POST_CADENCE, age.item).rows(
-        events.item_created,
-        np.concatenate([imp.item, engaged.item, np.arange(len(tables.items))]),
-        np.concatenate([imp.at, engaged.at, events.item_created]),
-    )
+    users = schedule(age.user).rows(events.user_created, engaged.user, engaged.at)
+    happened = [(engaged.item, engaged.at), (np.arange(len(tables.items)), events.item_created)]
+    if design.data.source not in design.data.mappings:
+        happened.append((imp.item, imp.at))  # a mapped source has no log of what was shown: its impressions are samples
+    posts = schedule(age.item).rows(events.item_created, *map(np.concatenate, zip(*happened, strict=True)))
     return {
         "user": user_history(tables.users, events, *users, embedding),
         "interaction": session_history(tables.users, events, end),

@@ -25,18 +25,13 @@ def is_positive(engagements: pd.DataFrame, design: Design) -> NDArray[np.bool_]:
 
 
 def labels(tables: Tables, design: Design, now: datetime) -> pd.DataFrame:
-    """Labelled impressions older than `label.maturity_h`: row_id, request_id, user_id, item_id, device, at, label.
-
-    A rating below the positive mark says neither "shown and ignored" nor "liked": such rows are left out.
-    """
+    """Labelled impressions older than `label.maturity_h`: row_id, request_id, user_id, item_id, device, at, label."""
     shown = tables.impressions
     mature = shown[shown["at"] <= now - timedelta(hours=design.label.maturity_h)]
     known = tables.engagements[tables.engagements["at"] <= now]
-    positive = is_positive(known, design)
+    positive = known.loc[is_positive(known, design), "impression_id"].dropna()
     rows = mature[["impression_id", "request_id", "user_id", "item_id", "device", "at"]].rename(
         columns={"impression_id": "row_id"}
     )
-    rows["label"] = rows["row_id"].isin(known.loc[positive, "impression_id"]).astype(np.int8)
-    if design.data.source in design.data.mappings:
-        rows = rows[(rows["label"] == 1) | ~rows["row_id"].isin(known.loc[~positive, "impression_id"])]
+    rows["label"] = rows["row_id"].isin(positive).astype(np.int8)
     return rows.sort_values(["at", "request_id", "row_id"], ignore_index=True)

@@ -17,11 +17,16 @@ def _offset() -> timedelta:
 
 
 def now() -> datetime:
-    """Current time, UTC, aware, on the world's clock (the offset is read once per process)."""
+    """Current time, UTC, aware, on the world's clock (the offset is read once per process, see `reread`)."""
     return datetime.now(UTC) + _offset()
 
 
 def set_world_time(world_now: datetime) -> None:
     """Make `now()` return `world_now` from this moment on, here and in processes started later."""
     write_json(find_home().clock, {"offset_s": (world_now - datetime.now(UTC)).total_seconds()})
+    _offset.cache_clear()
+
+
+def reread() -> None:
+    """Look at the world's clock again at the next `now()`: for processes that outlive a change of it."""
     _offset.cache_clear()

@@ -29,6 +29,11 @@ class Home:
         return self.root / "feast"
 
     @property
+    def online_store(self) -> Path:
+        """Feast's SQLite online store."""
+        return self.feast / "online.db"
+
+    @property
     def snapshots(self) -> Path:
         """Columnar item features of each completed materialisation."""
         return self.root / "snapshots"

@@ -1,6 +1,7 @@
 """Steps 1-2: arithmetic from the design. Change a number in `design.yaml`, run `mlsd plan`, and all of it follows."""
 
 import math
+import textwrap
 from dataclasses import asdict, dataclass
 
 from pydantic import JsonValue
@@ -99,14 +100,14 @@ def capacity(design: Design) -> Capacity:
 
 def _text(design: Design, need: Capacity, fits: list[Fit]) -> str:
     hops = design.latency.hops_ms.model_dump()
-    lines = [board_line(design), sentence(design), "", "hop budget, ms at p99"]
+    lines = [board_line(design), *textwrap.wrap(sentence(design), 100), "", "hop budget, ms at p99"]
     lines += [f"  {name:<12}{ms:>8g}" for name, ms in hops.items()]
     lines += [f"  {'sum':<12}{hop_sum(design):>8g}   of {design.latency.p99_ms:g}"]
     lines += ["", f"replicas      {need.replicas}: {need.formula} by concurrency, {need.by_cpu} by CPU"]
     lines += [f"in flight     {need.in_flight:g} requests at the peak"]
     lines += [f"memory        {need.memory_gib:g} GiB in all"]
     lines += [
-        f"cost          {need.monthly_usd:,.0f} USD a month on {design.cloud}, list prices of {PRICES_OF} (assumed)"
+        f"cost          {need.monthly_usd:,.0f} USD a month on {design.cloud}, at the assumed prices of {PRICES_OF}"
     ]
     lines += ["", "model families"]
     lines += [f"  {'fits' if f.fits else 'no  '}  {f.family:<42}{f.why}; {f.replicas} replicas by CPU" for f in fits]

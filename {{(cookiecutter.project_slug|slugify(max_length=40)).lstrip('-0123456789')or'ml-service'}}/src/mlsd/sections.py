@@ -240,6 +240,7 @@ class DeliveryGates(Part):
     max_slow_rate: Rate
     min_rank_correlation: Annotated[float, Field(ge=-1, le=1)]
     max_score_psi: Positive
+    max_seconds_to_safe: Positive
 
 
 class Delivery(Part):

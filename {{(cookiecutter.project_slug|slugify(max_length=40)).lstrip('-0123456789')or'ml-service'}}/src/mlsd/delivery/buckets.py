@@ -6,7 +6,7 @@ BUCKETS = 100
 def bucket(user_id: str, salt: str) -> int:
     """Bucket 0 to 99 of a user, the same as at the edge.
 
-    FNV-1a (32 bit) over the UTF-8 bytes of "salt:user_id", then the final mix of MurmurHash3 (public domain, A. Appleby).
+    FNV-1a (32 bit) over the UTF-8 bytes of "salt:user_id", then MurmurHash3's final mix (A. Appleby, public domain).
     """
     value = 2166136261
     for byte in f"{salt}:{user_id}".encode():

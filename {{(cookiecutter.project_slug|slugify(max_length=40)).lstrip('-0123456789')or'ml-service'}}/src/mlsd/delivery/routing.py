@@ -100,7 +100,10 @@ class Router:
             Its version.
         """
         version = f"{time.time_ns()}"
-        content = {"version_info": version, "resources": [route_configuration(traffic, self._timeout_s)]}
+        # Envoy skips routes that equal those in force, and keeps their version: so the version is part of the routes.
+        routes = route_configuration(traffic, self._timeout_s)
+        routes["metadata"] = {"filter_metadata": {"mlsd": {"version": version}}}
+        content = {"version_info": version, "resources": [routes]}
         self._replace(json.dumps(content, indent=1))
         return version
 
@@ -144,6 +147,13 @@ class Router:
             raise UserError(
                 f"Envoy's admin page {self._client.base_url} gives no answer ({error}); run `mlsd up`"
             ) from None
+
+    def answers(self) -> bool:
+        """Whether Envoy runs."""
+        try:
+            return self._client.get("/ready").is_success
+        except httpx.HTTPError:
+            return False
 
     def _live_version(self) -> str | None:
         for config in self._get("/config_dump?resource=dynamic_route_configs")["configs"]:

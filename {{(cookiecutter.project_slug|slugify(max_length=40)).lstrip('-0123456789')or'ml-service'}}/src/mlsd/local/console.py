@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -55,7 +56,7 @@ def run(context: Context, work: Work, args: argparse.Namespace) -> int:
             continue
         print(line(result), flush=True)
         if args.command != "demo" or not result.passed:
-            print(f"      {result.summary}", flush=True)
+            print(textwrap.indent(result.summary, "      "), flush=True)
             _print_checks(result)
     if args.json:
         found = [result.model_dump(mode="json") for result in results]

@@ -1,18 +1,18 @@
 """The edge on one machine: a real Envoy with two slots, their shadow twins, and routes by file."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from mlsd.delivery import buckets
 from mlsd.delivery.edge_stats import slow_edge_ms
-from mlsd.delivery.routing import READY_PATH, ROUTES, Router, Traffic
+from mlsd.delivery.routing import ROUTES, Router, Traffic
 from mlsd.design import Design
 from mlsd.home import Home, write_json
 from mlsd.local import processes
 from mlsd.local.ports import HOST, Ports
 
 NAME = "envoy"
+TYPES = "type.googleapis.com/envoy.extensions"
 # Slow answers must arrive to be counted as slow, so the route gives up well after the budget.
 TIMEOUT_FACTOR = 4
 CONNECT_S = 0.25
@@ -36,10 +36,10 @@ def _address(port: int) -> dict[str, Any]:
 
 
 def _cluster(name: str, port: int, in_flight: int) -> dict[str, Any]:
-    """One slot; `in_flight` bounds connections, waiting and running requests, so a hanging server costs bounded memory."""
+    """One slot; `in_flight` bounds what connects, waits and runs, so a hanging server costs bounded memory."""
     limits = {"max_connections": in_flight, "max_pending_requests": in_flight, "max_requests": in_flight}
     protocol = {
-        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "@type": f"{TYPES}.upstreams.http.v3.HttpProtocolOptions",
         "common_http_protocol_options": {"idle_timeout": f"{UPSTREAM_IDLE_S}s"},
         "explicit_http_config": {"http_protocol_options": {}},
     }
@@ -60,7 +60,7 @@ def _manager(folder: Path, timeout_s: float) -> dict[str, Any]:
     lua = Path(buckets.__file__).with_name("edge.lua").read_text(encoding="utf-8")
     watched = {"path": str(folder / "rds" / "routes.json"), "watched_directory": {"path": str(folder / "rds")}}
     return {
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "edge",
         "use_remote_address": True,
         # Nobody outside is trusted, not even on this machine: request ids and x-envoy-* headers are Envoy's own.
@@ -79,13 +79,13 @@ def _manager(folder: Path, timeout_s: float) -> dict[str, Any]:
             {
                 "name": "envoy.filters.http.lua",
                 "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+                    "@type": f"{TYPES}.filters.http.lua.v3.Lua",
                     "default_source_code": {"inline_string": lua},
                 },
             },
             {
                 "name": "envoy.filters.http.router",
-                "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+                "typed_config": {"@type": f"{TYPES}.filters.http.router.v3.Router"},
             },
         ],
     }
@@ -109,8 +109,7 @@ def bootstrap(design: Design, folder: Path, ports: Ports) -> dict[str, Any]:
                 {
                     "name": "envoy.resource_monitors.global_downstream_max_connections",
                     "typed_config": {
-                        "@type": "type.googleapis.com/envoy.extensions.resource_monitors"
-                        ".downstream_connections.v3.DownstreamConnectionsConfig",
+                        "@type": f"{TYPES}.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
                         "max_active_downstream_connections": CONNECTIONS,
                     },
                 }

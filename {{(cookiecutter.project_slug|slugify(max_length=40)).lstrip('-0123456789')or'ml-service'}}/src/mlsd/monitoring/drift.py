@@ -3,6 +3,7 @@
 PSI = sum((p - q) ln(p / q)); below 0.1 nothing moved, above 0.2 it did (Siddiqi, Credit Risk Scorecards, 2006).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -75,7 +76,7 @@ def size(bins: Bins) -> int:
 def _shares(bins: Bins) -> NDArray[np.float64]:
     counts = np.asarray([*bins.counts, bins.missing], np.float64)
     # Half a value more in each bin: an empty bin has no logarithm; the effect is gone at a few hundred rows.
-    return (counts + 0.5) / (counts.sum() + 0.5 * len(counts))
+    return np.asarray((counts + 0.5) / (counts.sum() + 0.5 * len(counts)))
 
 
 def psi(reference: Bins, current: Bins) -> float:
@@ -107,14 +108,21 @@ def psi_categories(reference: Mapping[str, int], current: Mapping[str, int]) -> 
 
 
 def ks(reference: Values, current: Values) -> Ks:
-    """Kolmogorov-Smirnov over two samples of independent values; missing values are left out. Empty: distance 0, p 1."""
-    from scipy.stats import ks_2samp
+    """Kolmogorov-Smirnov over two samples of independent values; missing ones are left out. Empty: distance 0, p 1.
 
-    a, b = reference[~np.isnan(reference)], current[~np.isnan(current)]
-    if not len(a) or not len(b):
-        return Ks(0.0, 1.0, len(b), len(a))
-    found = ks_2samp(a, b, method="asymp")
-    return Ks(float(found.statistic), float(found.pvalue), len(b), len(a))
+    The p value is the asymptotic one, good from about 20 values a side on (Kolmogorov 1933).
+    """
+    a, b = (np.sort(values[~np.isnan(values)]) for values in (reference, current))
+    n, m = len(b), len(a)
+    if not n or not m:
+        return Ks(0.0, 1.0, n, m)
+    everything = np.concatenate([a, b])
+    shares = (np.searchsorted(side, everything, side="right") / len(side) for side in (a, b))
+    distance = float(np.max(np.abs(next(shares) - next(shares))))
+    scaled = distance * math.sqrt(n * m / (n + m))
+    terms = ((-1) ** (k - 1) * math.exp(-2.0 * (k * scaled) ** 2) for k in range(1, 101))
+    p = 1.0 if scaled < 0.2 else 2.0 * math.fsum(terms)  # below 0.2 the series needs too many terms, and p > 0.999999
+    return Ks(distance, min(max(p, 0.0), 1.0), n, m)
 
 
 def judge(value: float, independent: int, *, critical: bool, limits: Monitoring) -> Verdict:

@@ -11,7 +11,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import uvicorn
@@ -23,7 +22,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mlsd.design import load_design
-from mlsd.home import Home, find_home
+from mlsd.home import Home, find_home, replacing
+from mlsd.monitoring.hook_client import ADDRESS, TOKEN
 from mlsd.monitoring.outbox import Action, Outbox, Run
 from mlsd.monitoring.runner import DATABASE
 
@@ -45,7 +45,7 @@ class Trigger(BaseModel):
 
 def token_of(home: Home) -> str:
     """The shared secret of this state folder, made on first use, readable by its owner only."""
-    path = home.run / "hook_token"
+    path = home.run / TOKEN
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -175,7 +175,10 @@ def main() -> None:
     parser.add_argument("--command", type=json.loads, help="JSON list; default: this project's own command line")
     args = parser.parse_args()
     minutes = load_design().monitoring.retrain_cooldown_min if args.cooldown_min is None else args.cooldown_min
-    hooks = Hooks(find_home(), timedelta(minutes=minutes), args.command)
+    home = find_home()
+    hooks = Hooks(home, timedelta(minutes=minutes), args.command)
+    with replacing(home.run / ADDRESS) as temporary:
+        temporary.write_text(f"http://127.0.0.1:{args.port}", encoding="ascii")
     config = uvicorn.Config(
         application(hooks), host="127.0.0.1", port=args.port, log_level="warning", timeout_graceful_shutdown=3
     )

@@ -26,7 +26,6 @@ def training_pipeline(image: str) -> Any:
         component, (components.validate, components.training_set, components.train, components.register)
     )
 
-    @dsl.pipeline(name="train", description="Contract, point-in-time join, ladder of models, gates, registry.")
     def pipeline(
         home: str,
         design: str,
@@ -44,7 +43,10 @@ def training_pipeline(image: str) -> Any:
         ).set_caching_options(False)
         register(**run, outcome=fitted.output).set_caching_options(False)
 
-    return pipeline
+    described = dsl.pipeline(
+        name="train", description="Contract, point-in-time join, ladder of models, gates, registry."
+    )
+    return described(pipeline)
 
 
 def compile_pipeline(path: Path) -> None:

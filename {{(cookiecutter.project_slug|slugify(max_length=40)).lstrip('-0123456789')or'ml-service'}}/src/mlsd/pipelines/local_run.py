@@ -43,18 +43,23 @@ def new_folder(parent: Path) -> Path:
 
 
 @contextmanager
-def _importable() -> Iterator[None]:
-    """Let the steps find the packages wherever this process found them, whatever its working directory."""
-    before = os.environ.get("PYTHONPATH")
+def _environment(temporary: Path) -> Iterator[None]:
+    """For the steps: where the packages lie, whatever the working directory, and temporary files under the run."""
     source = str(Path(mlsd.__file__).resolve().parents[1])
-    os.environ["PYTHONPATH"] = os.pathsep.join([source, before] if before else [source])
+    changed = {
+        "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")])),
+        "TMPDIR": str(temporary),
+    }
+    before = {name: os.environ.get(name) for name in changed}
+    temporary.mkdir()
+    os.environ.update(changed)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _explain(folder: Path, log: Path) -> Exception:
@@ -82,7 +87,7 @@ def run_pipeline(home: Home, folder: Path, arguments: dict[str, str]) -> None:
     log = home.logs / "train.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     runner = local.SubprocessRunner(use_venv=False)
-    with log.open("w", encoding="utf-8") as output, redirect_stdout(output), _importable():
+    with log.open("w", encoding="utf-8") as output, redirect_stdout(output), _environment(folder / "tmp"):
         local.init(runner, pipeline_root=str(folder / "outputs"), workspace_root=str(folder / "workspace"))
         try:
             training_pipeline(IMAGE)(**arguments)

@@ -63,7 +63,7 @@ def reported(step: Callable[Concatenate[Run, P], str]) -> Callable[Concatenate[R
     """Leave the message of a failed step in the run's folder, where the runner finds it."""
 
     @wraps(step)
-    def wrapped(run: Run, *args: P.args, **kwargs: P.kwargs) -> str:
+    def wrapped(run: Run, /, *args: P.args, **kwargs: P.kwargs) -> str:
         try:
             return step(run, *args, **kwargs)
         except (UserError, GateError) as error:

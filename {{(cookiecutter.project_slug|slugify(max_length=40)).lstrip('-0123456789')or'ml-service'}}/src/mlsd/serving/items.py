@@ -6,6 +6,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsd import clock
 from mlsd.errors import UserError
 from mlsd.features.snapshot import Snapshot, current
 from mlsd.home import Home
@@ -44,8 +45,9 @@ class ItemStore:
 
     def _watch(self) -> None:
         pause = threading.Event()
-        pointer, refused = self._home.snapshots / "current", ""
+        pointer, refused, said = self._home.snapshots / "current", "", ""
         while not pause.wait(POLL_S):
+            clock.reread()  # a synthetic world may have jumped to the time when its labels are mature
             try:
                 version = pointer.read_text(encoding="utf-8").strip()
                 if version not in {self.snapshot.version, refused}:
@@ -53,4 +55,6 @@ class ItemStore:
                     self.snapshot = self._load()
                     LOGGER.info("snapshot %s in use", version)
             except (OSError, UserError, ValueError) as error:
-                LOGGER.error("snapshot %s stays in use: %s", self.snapshot.version, error)
+                if said != str(error):
+                    LOGGER.error("snapshot %s stays in use: %s", self.snapshot.version, error)
+                said = str(error)

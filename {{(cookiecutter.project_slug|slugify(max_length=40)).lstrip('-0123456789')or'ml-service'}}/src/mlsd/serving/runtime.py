@@ -53,9 +53,12 @@ def _model(release: Release, design: Design, problem: Problem, items: ItemStore)
 def _assemble(design: Design, home: Home, problem: Problem) -> Runtime:
     release, metrics = told_release(), Metrics(design)
     items = ItemStore(home, problem)
-    users = UserStore(
-        lambda: UserReader(home.online_store, design.name, problem.user_views), design.latency.hops_ms.features
-    )
+    deadline_ms = design.latency.hops_ms.features
+
+    def connect() -> UserReader:
+        return UserReader(home.online_store, design.name, problem.user_views, timeout_s=deadline_ms / 1e3)
+
+    users = UserStore(connect, deadline_ms)
     bundle = _model(release, design, problem, items)
     settings = design.serving.feature_log
     slot = os.environ.get(SLOT, "a")

@@ -37,9 +37,11 @@ class Pairs:
         Burges et al., Learning to Rank using Gradient Descent, 2005.
         """
         wrong = 1.0 / (1.0 + np.exp(np.clip(raw[self.better] - raw[self.worse], -36.0, 36.0)))
-        first = np.bincount(self.worse, weights=wrong, minlength=len(raw))
-        first -= np.bincount(self.better, weights=wrong, minlength=len(raw))
+        first = self._sum(self.worse, wrong, len(raw)) - self._sum(self.better, wrong, len(raw))
         curve = wrong * (1.0 - wrong)
-        second = np.bincount(self.worse, weights=curve, minlength=len(raw))
-        second += np.bincount(self.better, weights=curve, minlength=len(raw))
+        second = self._sum(self.worse, curve, len(raw)) + self._sum(self.better, curve, len(raw))
         return first, np.maximum(second, 1e-6)
+
+    @staticmethod
+    def _sum(rows: NDArray[np.int64], values: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+        return np.bincount(rows, weights=values, minlength=n).astype(np.float64)

@@ -1,0 +1,132 @@
+"""The default project as a stranger gets it: bake, install from the pins, its own tests, the whole loop."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from cookiecutter.main import cookiecutter
+
+from test_readme import steps_shown
+
+
+def free_ports(count: int) -> int:
+    """First of `count` ports in a row that nobody listens on."""
+    for first in range(18_600, 28_600, count):
+        try:
+            for port in range(first, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+    raise AssertionError("no free ports")
+
+
+def make(project: Path, target: str) -> subprocess.Popen[str]:
+    """Start one target, in a process group of its own, as a terminal would."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MLSD_", "MAKE", "MFLAGS"))
+    }
+    environment.pop("PYTHONPATH", None)
+    environment |= {"MLSD_PORT": str(free_ports(8)), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        ["make", target],
+        cwd=project,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def left_behind(project: Path) -> list[str]:
+    """Processes that work in the project's folder or were started from it."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = [process.cwd(), *process.cmdline()]
+        except psutil.Error:
+            continue
+        if process.pid != os.getpid() and any(str(project) in word for word in words):
+            found.append(" ".join(words))
+    return found
+
+
+@pytest.fixture(scope="module")
+def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The default project, baked and installed."""
+    folder = tmp_path_factory.mktemp("end")
+    config = folder / "cookiecutter.yaml"
+    config.write_text(f"replay_dir: {folder}/replay\n", encoding="utf-8")
+    made = Path(cookiecutter(str(template), no_input=True, output_dir=str(folder), config_file=str(config)))
+    installing = make(made, "install")
+    output, _ = installing.communicate(timeout=600)
+    assert installing.returncode == 0, output
+    yield made
+    make(made, "down").communicate(timeout=60)
+
+
+def test_its_own_tests(project: Path) -> None:
+    """C.01"""
+    testing = make(project, "test")
+    output, _ = testing.communicate(timeout=900)
+    assert testing.returncode == 0, output[-20_000:]
+    assert left_behind(project) == []
+
+
+def test_interrupted_then_the_whole_loop(project: Path) -> None:
+    """P.06: Ctrl-C while the stack is up leaves no process; the next run works and passes every step."""
+    interrupted = make(project, "demo")
+    assert interrupted.stdout
+    for line in interrupted.stdout:
+        if line.split()[1:2] == ["up"]:
+            break
+    os.killpg(interrupted.pid, signal.SIGINT)
+    interrupted.communicate(timeout=60)
+    assert interrupted.returncode != 0
+    assert left_behind(project) == []
+
+    started = time.monotonic()
+    demo = make(project, "demo")
+    output, _ = demo.communicate(timeout=600)
+    assert demo.returncode == 0, output
+    assert left_behind(project) == []
+    assert (project / ".mlsd" / "report.html").stat().st_size > 10_000
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in (project / ".mlsd" / "results").glob("*.json")]
+    assert results
+    assert all(result["checks"] and all(check["passed"] for check in result["checks"]) for result in results)
+    passed = [line.split()[1] for line in output.splitlines() if line.startswith("pass  ")]
+    assert passed == steps_shown()
+    print(output, f"{time.monotonic() - started:.0f} s")
+
+
+def test_the_second_start_installs_nothing(project: Path) -> None:
+    again = make(project, "install")
+    output, _ = again.communicate(timeout=30)
+    assert again.returncode == 0
+    assert "Installing" not in output
+
+
+ROLES = {
+    "serving": ["mlsd.serving.app", "feed_ranking.service"],
+    "pipeline": ["mlsd.pipelines.training", "mlsd.delivery.rollout", "mlsd.monitoring.hooks", "mlsd.features.step"],
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_runs_on_its_own_packages(project: Path, tmp_path: Path, role: str) -> None:
+    """What one image installs is all that its modules import."""
+    script, pins = project / "requirements" / "install.sh", project / "requirements" / f"{role}.txt"
+    subprocess.run(["sh", str(script), str(tmp_path / "venv"), str(pins)], check=True, timeout=300)
+    python, source = tmp_path / "venv" / "bin" / "python", str(project / "src")
+    code = f"import {', '.join(ROLES[role])}"
+    subprocess.run([str(python), "-c", code], env=os.environ | {"PYTHONPATH": source}, check=True, timeout=120)

@@ -1,0 +1,35 @@
+"""Held-back rows of real data: the future that arrives after the model went live."""
+
+from typing import TYPE_CHECKING
+
+from mlsd.data.tables import TABLE_NAMES, write_frame
+from mlsd.home import Home
+from mlsd.problem import Tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PREFIX = "live_"
+
+
+def save_live(home: Home, live: Tables) -> None:
+    """Keep the held-back rows beside the tables."""
+    for name in TABLE_NAMES:
+        write_frame(home, _PREFIX + name, getattr(live, name))
+
+
+def drop_live(home: Home) -> None:
+    """Nothing is held back (any more)."""
+    for name in TABLE_NAMES:
+        (home.data / f"{_PREFIX}{name}.parquet").unlink(missing_ok=True)
+
+
+def load_live(home: Home) -> Tables | None:
+    """The held-back rows; None if there are none (any more)."""
+    import pandas as pd
+
+    paths = {name: home.data / f"{_PREFIX}{name}.parquet" for name in TABLE_NAMES}
+    if not all(path.exists() for path in paths.values()):
+        return None
+    frames: dict[str, pd.DataFrame] = {name: pd.read_parquet(path) for name, path in paths.items()}
+    return Tables(**frames)

@@ -1,0 +1,87 @@
+"""Which model a release pins: looked up in the registry once, by version, never by alias afterwards."""
+
+import logging
+from pathlib import Path
+from typing import Protocol
+
+from mlsd.delivery.ledger import Ledger
+from mlsd.delivery.records import Model, Release
+from mlsd.design import Design
+from mlsd.errors import UserError
+from mlsd.home import Home
+
+LOGGER = logging.getLogger("mlsd")
+
+
+class Models(Protocol):
+    """What a rollout asks of the registry."""
+
+    def challenger(self) -> int | None:
+        """The version that waits to be released."""
+
+    def describe(self, version: int) -> Model:
+        """What a release of that version pins."""
+
+    def folder(self, release: Release) -> Path:
+        """A verified local copy of a release's model."""
+
+    def mirror(self, ledger: Ledger, keep: int, refused: int | None) -> str:
+        """Repeat in the registry what the ledger says; returns what came of it, never raises for a dead registry.
+
+        Args:
+            ledger: the truth.
+            keep: how many previous releases count.
+            refused: a version that a gate said no to: it is no challenger any more.
+        """
+
+
+class RegistryModels:
+    """Models of the MLflow registry."""
+
+    def __init__(self, design: Design, home: Home) -> None:
+        """Look up models of this design in this state folder."""
+        self._design, self._home = design, home
+
+    def challenger(self) -> int | None:
+        """The version with the alias `challenger`."""
+        from mlsd.training import registry
+
+        entries = registry.versions(self._home, self._design)
+        return next((entry.version for entry in entries if "challenger" in entry.aliases), None)
+
+    def describe(self, version: int) -> Model:
+        """Digest and pins from the model's own manifest, fetched and verified.
+
+        Raises:
+            UserError: no such version, or its digest does not match.
+        """
+        from mlsd.bundle import read_bundle
+        from mlsd.training import registry
+
+        manifest, _, digest = read_bundle(registry.fetch(self._home, self._design, version), None)
+        return Model(version, digest, manifest.feature_service, manifest.code_version)
+
+    def folder(self, release: Release) -> Path:
+        """The local copy if there is one, verified by the process that loads it; else fetched from the registry."""
+        from mlsd.training import registry
+
+        place = self._home.models / f"{release.model_version}-{release.model_digest[:12]}"
+        return place if place.exists() else registry.fetch(self._home, self._design, release.model_version)
+
+    def mirror(self, ledger: Ledger, keep: int, refused: int | None) -> str:
+        """Set champion and previous; the alias challenger goes when its version has been live or was refused."""
+        from mlsd.training import registry
+
+        champion, previous = ledger.champion(), ledger.previous(keep)
+        ended = ("champion", "previous", "rolled_back")
+        done = {release.model_version for release in ledger.releases() if release.stage in ended} | {refused}
+        try:
+            before = previous[0].model_version if previous else None
+            live = champion.model_version if champion else None
+            registry.set_aliases(self._home, self._design, champion=live, previous=before)
+            if (challenger := self.challenger()) is not None and challenger in done:
+                registry.drop_alias(self._home, self._design, "challenger")
+        except (UserError, OSError) as error:
+            LOGGER.warning("the registry's aliases lag behind the ledger: %s", error)
+            return f"not mirrored: {error}"
+        return "mirrored"

@@ -1,0 +1,92 @@
+"""Offline feature rows to the online store and to the item snapshot."""
+
+import contextlib
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlsd.design import Design
+from mlsd.errors import UserError
+from mlsd.features import snapshot
+from mlsd.features.store import apply, offline_folder, open_store
+from mlsd.home import Home, replacing
+from mlsd.problem import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BEGINNING = datetime(1970, 1, 2, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Materialised:
+    """Rows written per view to the offline store, distinct keys per view online, and the snapshot's version."""
+
+    offline_rows: dict[str, int]
+    online_keys: dict[str, int]
+    snapshot: str
+
+
+@contextlib.contextmanager
+def quiet(home: Home) -> Iterator[None]:
+    """Feast prints progress bars; they go to `logs/feast.log`."""
+    home.logs.mkdir(parents=True, exist_ok=True)
+    with (home.logs / "feast.log").open("a", encoding="utf-8") as log, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            yield
+
+
+def ingest(home: Home, tables: Mapping[str, "pd.DataFrame"], now: datetime) -> None:
+    """Write the batch sources.
+
+    Raises:
+        UserError: a row claims to be from the future; it would hide every later row of its key.
+    """
+    for name, table in tables.items():
+        late = table[table["event_timestamp"] > now]
+        if len(late):
+            raise UserError(
+                f"feature view {name}: found {len(late)} rows after {now.isoformat()}, first: "
+                f"{late['event_timestamp'].min().isoformat()}; rows from the future are refused"
+            )
+        with replacing(offline_folder(home) / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False, coerce_timestamps="us")
+
+
+def _allow_reads_while_writing(home: Home) -> None:
+    with contextlib.closing(sqlite3.connect(home.online_store, timeout=10)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _latest(table: "pd.DataFrame", key: str) -> "pd.DataFrame":
+    return table.sort_values("event_timestamp").groupby(key, sort=True).tail(1).sort_values(key)
+
+
+def materialise(
+    design: Design, home: Home, problem: Problem, tables: Mapping[str, "pd.DataFrame"], *, end: datetime, now: datetime
+) -> Materialised:
+    """Apply the repository, write the newest rows up to `end` to the online store and the item snapshot.
+
+    Raises:
+        UserError: `end` lies in the future (later runs would be skipped), or rows do.
+    """
+    if end > now:
+        raise UserError(f"materialise until {end.isoformat()}: that is after now, {now.isoformat()}")
+    ingest(home, tables, now)
+    store = open_store(design, home)
+    with quiet(home):
+        apply(store, problem, design, home)
+        _allow_reads_while_writing(home)
+        store.materialize(_BEGINNING, end)
+    items = [table for name, table in tables.items() if name not in problem.user_views]
+    newest = _latest(items[0][items[0]["event_timestamp"] <= end], "item_id")
+    columns = newest[list(problem.item_columns)].to_numpy(dtype=np.float32)
+    version = snapshot.write(home, newest["item_id"].to_numpy(), columns, tuple(problem.item_columns), end)
+    keys = {name: table.iloc[:, 0].nunique() for name, table in tables.items()}
+    return Materialised({name: len(table) for name, table in tables.items()}, keys, version)

@@ -1,0 +1,24 @@
+"""Release and rollback on this machine."""
+
+from mlsd.delivery import rollback as back
+from mlsd.delivery import rollout
+from mlsd.design import Design
+from mlsd.home import Home
+from mlsd.local.plane import local_plane
+from mlsd.local.ports import find_ports
+from mlsd.problem import Problem
+from mlsd.result import StepResult
+
+
+def release(
+    design: Design, home: Home, problem: Problem, version: int | None = None, fault: str | None = None
+) -> StepResult:
+    """Take a model version through shadow and canary to champion; see `mlsd.delivery.rollout.run`."""
+    plane, models = local_plane(design, home, find_ports())
+    return rollout.run(design, home, plane, models, version=version, fault=fault)
+
+
+def rollback(design: Design, home: Home, problem: Problem, reason: str) -> StepResult:
+    """All traffic back to the previous release; see `mlsd.delivery.rollback.run`."""
+    plane, models = local_plane(design, home, find_ports())
+    return back.run(design, home, plane, models, reason=reason)

@@ -1,0 +1,203 @@
+"""The embedded stack: the champion's model server, Envoy in front of it, the hook server beside it."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import httpx
+
+from mlsd import clock
+from mlsd.delivery.ledger import Ledger
+from mlsd.delivery.lock import exclusive
+from mlsd.delivery.models import Models
+from mlsd.delivery.plane import Plane
+from mlsd.delivery.records import Release
+from mlsd.delivery.recovery import recover
+from mlsd.delivery.routing import READY_PATH, Slot, Traffic
+from mlsd.design import Design
+from mlsd.errors import UserError
+from mlsd.home import Home, read_json
+from mlsd.local import envoy, processes
+from mlsd.local.plane import local_plane, process_name
+from mlsd.local.ports import HOST, Ports, find_ports, require_free
+from mlsd.problem import Problem
+from mlsd.result import Check, StepResult
+
+HOOKS = "hooks"
+EDGE_S = 5.0
+QUIET_S = 2.0
+
+
+def _champion(design: Design, home: Home, ledger: Ledger, models: Models) -> Release:
+    """The release that is live, or the first one ever: the champion of the last training."""
+    live = ledger.champion()
+    if live is None:
+        trained = read_json(home.results / "train.json", "run `mlsd train` first")
+        version = trained.get("details", {}).get("champion")
+        if not isinstance(version, int):
+            raise UserError(f"{home.results / 'train.json'}: details.champion: found {version!r}, expected a version")
+        live = ledger.found(models.describe(version), design.digest, "up")
+    if live.slot is None:
+        ledger.place(live.id, "a")
+    return ledger.get(live.id)
+
+
+def _require_free_ports(home: Home, ports: Ports) -> None:
+    running = processes.running(home)
+    wanted = {
+        envoy.NAME: (ports.edge, ports.admin),
+        process_name("a"): (ports.a,),
+        process_name("b"): (ports.b,),
+        HOOKS: (ports.hooks,),
+    }
+    for name, numbers in wanted.items():
+        for port in () if name in running else numbers:
+            require_free(port, name)
+
+
+def _start_hooks(home: Home, command: Sequence[str], ports: Ports) -> None:
+    if processes.find(home, HOOKS) is None:
+        env: Mapping[str, str] = {"MLSD_HOME": str(home.root)}
+        processes.start(home, HOOKS, command, env=env, ready_url=f"http://{HOST}:{ports.hooks}/livez", timeout_s=20)
+
+
+def _wait_for_edge(ports: Ports) -> float:
+    began = time.monotonic()
+    with httpx.Client(trust_env=False, timeout=1.0) as client:
+        while time.monotonic() - began < EDGE_S:
+            try:
+                if client.get(f"{ports.edge_url}{READY_PATH}").is_success:
+                    return time.monotonic() - began
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.02)
+    raise UserError(f"the edge does not answer at {ports.edge_url}{READY_PATH}; see logs/envoy.log")
+
+
+def start(design: Design, home: Home, plane: Plane, models: Models, hooks: Sequence[str]) -> StepResult:
+    """Start what does not run yet; traffic is what the ledger says.
+
+    Args:
+        design: limits and the first release's digest.
+        home: the state folder.
+        plane: starts the champion.
+        models: where the first release's model comes from.
+        hooks: arguments of the hook server; empty for none.
+
+    Raises:
+        UserError: a port is taken, nothing is trained, or a process did not become ready. What this call started is
+            stopped again.
+    """
+    began, before = time.monotonic(), processes.running(home)
+    with exclusive(home):
+        ports = find_ports()
+        _require_free_ports(home, ports)
+        ledger = Ledger(home.releases_db)
+        recover(ledger, plane)
+        champion = _champion(design, home, ledger, models)
+        slot = cast("Slot", champion.slot)
+        try:
+            if not plane.runs(slot):
+                plane.start(slot, champion, allow_faults=False)
+            if processes.find(home, envoy.NAME) is None:
+                envoy.start(design, home, ports, Traffic(slot))
+            else:
+                plane.router.apply(Traffic(slot))
+            _wait_for_edge(ports)
+            if hooks:
+                _start_hooks(home, hooks, ports)
+        except BaseException:
+            for name in processes.running(home).keys() - before.keys():
+                processes.stop(home, name, grace_s=2.0)
+            raise
+    return _up_result(home, champion, ports, time.monotonic() - began)
+
+
+def _up_result(home: Home, champion: Release, ports: Ports, seconds: float) -> StepResult:
+    check = Check(
+        name="champion answers through the edge",
+        designed="200",
+        measured=f"200, release {champion.id} (model {champion.model_version})",
+        passed=True,
+    )
+    return StepResult(
+        step="up",
+        summary=f"POST {ports.edge_url}/rank; Envoy's admin page http://{HOST}:{ports.admin}",
+        checks=[check],
+        details={"processes": dict(processes.running(home)), "release": champion.id, "edge": ports.edge_url},
+        seconds=seconds,
+        at=clock.now(),
+    )
+
+
+def up(design: Design, home: Home, problem: Problem) -> StepResult:
+    """Start the stack with the champion; what runs already is left alone."""
+    from mlsd.monitoring.hooks import command
+
+    ports = find_ports()
+    plane, models = local_plane(design, home, ports)
+    return start(design, home, plane, models, command(ports.hooks))
+
+
+def _quieten(ports: Ports) -> None:
+    """Ask Envoy to take no more connections and wait for requests in flight, for a short time."""
+    admin = f"http://{HOST}:{ports.admin}"
+    deadline = time.monotonic() + QUIET_S
+    with httpx.Client(base_url=admin, trust_env=False, timeout=0.5) as client:
+        try:
+            client.post("/drain_listeners")
+            while time.monotonic() < deadline:
+                found = client.get("/stats?filter=http.edge.downstream_rq_active$&format=json").json()["stats"]
+                if not any(stat["value"] for stat in found):
+                    return
+                time.sleep(0.02)
+        except (httpx.HTTPError, ValueError, KeyError):
+            return
+
+
+def down(home: Home) -> StepResult:
+    """Stop every process of the stack, the edge first; nothing runs afterwards, whatever was damaged."""
+    running = processes.running(home)
+    if envoy.NAME in running:
+        _quieten(find_ports())
+    stopped = processes.stop_all(home, first=[envoy.NAME])
+    left = processes.running(home)
+    names = ", ".join(stopped) or "nothing ran"
+    check = Check(name="processes left", designed="0", measured=str(len(left)), passed=not left)
+    details = {"stopped": list(stopped)}
+    return StepResult(step="down", summary=f"stopped: {names}", checks=[check], details=details, at=clock.now())
+
+
+def status(design: Design, home: Home) -> StepResult:
+    """What is live, what it can go back to, which processes run."""
+    ledger = Ledger(home.releases_db)
+    champion, previous = ledger.champion(), ledger.previous(design.delivery.keep_previous)
+    running = processes.running(home)
+    wanted = [envoy.NAME, HOOKS]
+    if champion and champion.slot:
+        wanted.append(process_name(cast("Slot", champion.slot)))
+    checks = [
+        Check(
+            name=name,
+            designed="runs",
+            measured=f"pid {running[name]}" if name in running else "stopped",
+            passed=name in running,
+        )
+        for name in wanted
+    ]
+    live = (
+        f"release {champion.id} (model {champion.model_version}) since {champion.since:%Y-%m-%d %H:%M}"
+        if champion
+        else "nothing"
+    )
+    back = ", ".join(f"release {release.id} (model {release.model_version})" for release in previous) or "nothing"
+    return StepResult(
+        step="status",
+        summary=f"live: {live}; can go back to: {back}",
+        checks=checks,
+        details={
+            "processes": dict(running),
+            "releases": [f"{r.id}: model {r.model_version}, {r.stage}" for r in ledger.releases()],
+        },
+        at=clock.now(),
+    )

@@ -1,0 +1,1 @@
+"""One page that shows each design number beside the measured one."""

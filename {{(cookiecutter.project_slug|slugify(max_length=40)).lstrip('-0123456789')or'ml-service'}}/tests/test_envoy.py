@@ -1,0 +1,180 @@
+"""The real Envoy: buckets, stickiness, mirroring, trust, limits, and what it counts."""
+
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import httpx
+import pytest
+from miniature import CANDIDATES, Miniature, ask, first_free_port
+
+from mlsd.delivery import edge_stats
+from mlsd.delivery.buckets import bucket
+from mlsd.delivery.edge_stats import Answers, slow_edge_ms
+from mlsd.delivery.records import Model
+from mlsd.delivery.routing import Router, Traffic
+from mlsd.home import Home
+from mlsd.local import envoy, processes
+from mlsd.local.ports import Ports
+from mlsd.serving.feature_log import read_records
+
+
+@pytest.fixture(scope="module")
+def miniature(standing: Miniature) -> Miniature:
+    """One stack for all tests of this file."""
+    return standing
+
+
+@pytest.fixture
+def edge(miniature: Miniature) -> Router:
+    """Both slots run and are well: model 1 in a, model 2 in b."""
+    if not miniature.plane.runs("b"):
+        second = miniature.ledger.add(Model(2, "d", "s", "c"), "design", "test", "")
+        miniature.plane.start("b", second, allow_faults=True)
+    with httpx.Client(trust_env=False) as client:
+        well = {"slow_ms": 0, "invert": False, "error": False}
+        client.put(f"http://127.0.0.1:{miniature.ports.b}/faults", json=well)
+    miniature.plane.router.apply(Traffic("a"))
+    return miniature.plane.router
+
+
+def send(small: Miniature, headers: dict[str, str] | list[tuple[bytes, bytes]], count: int = 1) -> list[httpx.Response]:
+    with httpx.Client(trust_env=False, timeout=10) as client:
+        body = {"user_id": 1, "candidates": CANDIDATES}
+        return [client.post(f"{small.ports.edge_url}/rank", headers=headers, json=body) for _ in range(count)]
+
+
+def test_edge_and_python_agree_on_every_bucket(miniature: Miniature, edge: Router) -> None:
+    """5.27: the same hash in Lua and in Python, through the real Envoy."""
+    edge.apply(Traffic("a", salt="feed-ranker:2"))
+    users = ["", "0", "-1", "é", "用户", "😀", "a b", "x" * 500, '"quoted"', "%00", "$(id)", "ÿ"]
+    users += [str(number * 7919) for number in range(500)]
+    with httpx.Client(trust_env=False) as client:
+        for user in users:
+            headers, body = [(b"x-user-id", user.encode())], {"user_id": 1, "candidates": [1]}
+            answer = client.post(f"{miniature.ports.edge_url}/rank", headers=headers, json=body)
+            assert answer.json()["headers"]["x-mlsd-bucket"] == str(bucket(user, "feed-ranker:2")), user
+
+
+def test_a_client_is_not_believed(miniature: Miniature, edge: Router) -> None:
+    """Its own bucket, role and request id are replaced; an absurd deadline is ignored."""
+    claims = {
+        "x-mlsd-bucket": "3",
+        "x-mlsd-role": "shadow",
+        "x-request-id": "mine",
+        "x-envoy-upstream-rq-timeout-ms": "1",
+    }
+    (answer,) = send(miniature, claims | {"x-user-id": "7"})
+    found = answer.json()["headers"]
+    assert (found["x-mlsd-bucket"], found["x-mlsd-role"]) == (str(bucket("7", "")), None)
+    assert found["x-request-id"] == answer.headers["x-request-id"] != "mine"
+
+
+def test_without_a_user_each_request_draws_its_own_bucket(miniature: Miniature, edge: Router) -> None:
+    answers = send(miniature, {}, 60)
+    buckets = {answer.json()["headers"]["x-mlsd-bucket"] for answer in answers}
+    assert len(buckets) > 20
+    for answer in answers:
+        assert answer.json()["headers"]["x-mlsd-bucket"] == str(bucket(answer.headers["x-request-id"], ""))
+
+
+def test_nobody_sees_two_versions_while_the_share_grows(miniature: Miniature, edge: Router) -> None:
+    """5.27: 250 users, every step twice, Envoy restarted within a step: nobody sees both in a step, or moves back."""
+    seen: dict[str, list[int]] = defaultdict(list)
+    with httpx.Client(trust_env=False, timeout=10) as client:
+        for percent in (5, 25, 100):
+            edge.apply(Traffic("a", "b", 0, percent, "s"))
+            for repeat in range(2):
+                for user in range(250):
+                    answer = ask(client, miniature.ports, str(user))
+                    seen[str(user)].append(answer.json()["model_version"])
+                if (percent, repeat) == (25, 0):
+                    processes.stop(miniature.home, envoy.NAME)
+                    envoy.start(miniature.design, miniature.home, miniature.ports, Traffic("a", "b", 0, percent, "s"))
+    for user, versions in seen.items():
+        assert versions == sorted(versions), user
+        assert all(versions[i] == versions[i + 1] for i in range(0, 6, 2))
+        assert versions[2] == (2 if bucket(user, "s") < 25 else 1)
+    assert 2 <= sum(versions[0] == 2 for versions in seen.values()) <= 30
+
+
+def test_mirrored_copies_say_so_and_answer_nobody(miniature: Miniature, edge: Router) -> None:
+    """5.19: same request id on both copies, role shadow on one; a sick shadow costs no user anything."""
+    edge.apply(Traffic("a", "b", mirror_percent=100))
+    answers = send(miniature, {"x-user-id": "7"}, 30)
+    assert {answer.json()["model_version"] for answer in answers} == {1}
+    wanted = {answer.headers["x-request-id"] for answer in answers}
+    deadline = time.monotonic() + 5
+    found: dict[str, set[str]] = {}
+    while found.get("shadow") != wanted and time.monotonic() < deadline:
+        time.sleep(0.05)
+        found = defaultdict(set)
+        for record in read_records(miniature.home.feature_log):
+            found[record.role].add(record.request_id)
+    assert found == {"live": wanted, "shadow": wanted}
+    processes.stop(miniature.home, "slot-b")
+    began = time.monotonic()
+    assert {answer.status_code for answer in send(miniature, {"x-user-id": "7"}, 50)} == {200}
+    assert time.monotonic() - began < 2
+
+
+def test_a_hanging_shadow_is_bounded(miniature: Miniature, edge: Router) -> None:
+    miniature.plane.plant("b", slow_ms=400)
+    edge.apply(Traffic("a", "b", mirror_percent=100))
+    with miniature.load(rps=300) as load:
+        time.sleep(1.0)
+        active = edge_stats.read(edge, 150)["b_shadow"].active
+    assert 8 <= active <= miniature.design.capacity.concurrency
+    assert set(load.codes) == {200}
+
+
+def test_only_two_paths_are_public(miniature: Miniature, edge: Router) -> None:
+    with httpx.Client(trust_env=False, base_url=miniature.ports.edge_url) as client:
+        assert client.get("/readyz").status_code == 200
+        for path in ("/faults", "/metrics", "/", "/rank/../faults", "/rank/x", "/%66aults"):
+            assert client.put(path, json={}).status_code == 404, path
+        assert client.post("/rank", headers={"x_user_id": "1"}, json={}).status_code == 400
+
+
+def test_what_is_counted(miniature: Miniature, edge: Router) -> None:
+    """An answer at the budget is slow, one below is not; a timeout, an error and a dead process are errors."""
+    budget = miniature.design.latency.service_ms
+
+    def count(since: Answers) -> Answers:
+        time.sleep(0.5)
+        return edge_stats.read(edge, budget)["b"].since(since)
+
+    edge.apply(Traffic("a", "b", canary_percent=100))
+    start = edge_stats.read(edge, budget)["b"]
+    for slow_ms in (0.0, budget * 0.6, budget * 1.2, budget * 5):
+        miniature.plane.plant("b", slow_ms=slow_ms)
+        codes = {answer.status_code for answer in send(miniature, {"x-user-id": "1"}, 3)}
+        assert codes == ({504} if slow_ms > 1000 * envoy.route_timeout_s(miniature.design) else {200})
+    assert count(start) == Answers(total=12, errors=3, slow=3)
+    with httpx.Client(trust_env=False) as client:
+        client.put(f"http://127.0.0.1:{miniature.ports.b}/faults", json={"error": True, "slow_ms": 0})
+    assert {answer.status_code for answer in send(miniature, {"x-user-id": "1"}, 2)} == {500}
+    processes.stop(miniature.home, "slot-b", grace_s=0.1)
+    assert {answer.status_code for answer in send(miniature, {"x-user-id": "1"}, 4)} == {503}
+    assert count(start) == Answers(total=18, errors=9, slow=3)
+
+
+@pytest.mark.parametrize(
+    ("budget", "in_time", "slow"),
+    [(150, 149, 150), (225, 210, 220), (100, 99, 100), (75, 74, 75), (7.5, 7.4, 7.5), (1000, 990, 1000)],
+)
+def test_slow_edge_lies_between_two_of_envoys_bins(budget: float, in_time: float, slow: float) -> None:
+    assert in_time <= slow_edge_ms(budget) < slow
+
+
+def test_two_stacks_side_by_side(miniature: Miniature, edge: Router, tmp_path: Path) -> None:
+    """Several Envoys on one machine need no numbering."""
+    other, first = Home(tmp_path), first_free_port()
+    ports = Ports(*range(first, first + 5))
+    try:
+        envoy.start(miniature.design, other, ports, Traffic("a"))
+        assert processes.running(other).keys() == {"envoy"}
+        assert "envoy" in processes.running(miniature.home)
+    finally:
+        processes.stop_all(other)
+    assert "envoy" in processes.running(miniature.home)

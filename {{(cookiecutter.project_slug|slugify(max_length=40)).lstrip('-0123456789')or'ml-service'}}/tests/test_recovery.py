@@ -1,0 +1,73 @@
+"""Whatever moment a release is interrupted or killed at: users are safe, nothing is left running that should not."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from miniature import Miniature
+
+from mlsd.delivery.recovery import recover
+from mlsd.local import processes
+
+RELEASER = """
+import pickle, sys
+from mlsd.delivery import rollout
+small = pickle.load(open(sys.argv[1], "rb"))
+rollout.run(small.design, small.home, small.plane, small.models)
+"""
+
+
+def releaser(small: Miniature, tmp_path: Path) -> subprocess.Popen[bytes]:
+    (tmp_path / "small.pickle").write_bytes(pickle.dumps(small))
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent / "src")])
+    argv = [sys.executable, "-c", RELEASER, str(tmp_path / "small.pickle")]
+    return subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.DEVNULL)
+
+
+def wait_for(small: Miniature, stage: str) -> None:
+    deadline = time.monotonic() + 20
+    while not any(release.stage == stage for release in small.ledger.releases()[1:]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("stage", ["candidate", "shadow", "canary"])
+def test_interrupted(standing: Miniature, tmp_path: Path, stage: str) -> None:
+    """Ctrl-C: traffic is back, the candidate's process is gone, the champion never noticed."""
+    with standing.load() as load:
+        process = releaser(standing, tmp_path)
+        wait_for(standing, stage)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+    assert process.returncode != 0
+    assert set(load.codes) == {200}
+    assert set(processes.running(standing.home)) == {"envoy", "slot-a"}
+    assert [r.stage for r in standing.ledger.releases()][-1] == "rejected"
+    assert "interrupted" in standing.ledger.history()[-1].reason
+
+
+@pytest.mark.parametrize("stage", ["candidate", "shadow", "canary"])
+def test_killed(standing: Miniature, tmp_path: Path, stage: str) -> None:
+    """SIGKILL: the next command finds the candidate without anyone who watches it and takes its traffic away."""
+    with standing.load() as load:
+        process = releaser(standing, tmp_path)
+        wait_for(standing, stage)
+        time.sleep(0.2)
+        process.kill()
+        process.wait(20)
+        time.sleep(0.3)
+        assert len(recover(standing.ledger, standing.plane)) == 1
+        load.versions.clear()
+        time.sleep(0.5)
+    assert set(load.codes) == {200}
+    assert set(load.versions) == {1}
+    assert set(processes.running(standing.home)) == {"envoy", "slot-a"}
+    assert [r.stage for r in standing.ledger.releases()][-1] == "rejected"
+    assert recover(standing.ledger, standing.plane) == []
