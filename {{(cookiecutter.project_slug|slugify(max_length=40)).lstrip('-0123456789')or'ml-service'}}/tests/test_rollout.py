@@ -58,7 +58,7 @@ def test_slow_answers_are_caught_while_few_see_them(standing: Miniature) -> None
     [({"error_after": 80}, "error rate"), ({"crash_after": 80}, "process"), ({"error_after": 1}, "error rate")],
 )
 def test_errors_and_crashes_send_traffic_back(standing: Miniature, limit: dict[str, int], gate: str) -> None:
-    """A failing candidate is found in shadow if it fails there, else in canary; the answer to a user is the exception."""
+    """A failing candidate is found in shadow if it fails there, else in canary, where few users see it."""
     standing.limits[3] = limit
     with standing.load() as load:
         result = release(standing, version=3)

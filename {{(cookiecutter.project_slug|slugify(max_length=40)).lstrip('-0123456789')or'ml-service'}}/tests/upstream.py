@@ -1,12 +1,14 @@
 """A small model server for tests of delivery: the endpoints and the feature log of the real one, scores by formula.
 
-Faults of its own, in the number of requests: `crash_after` ends the process (0: at once), `error_after` answers 500 from then on.
+Faults of its own, counted in requests: `crash_after` ends the process (0: at once), `error_after` answers 500 from
+then on.
 """
 
 import asyncio
 import itertools
 import os
 import sys
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,6 +75,7 @@ async def ready(_: Request) -> Response:
 
 
 if __name__ == "__main__":
+    time.sleep(LIMITS.get("sleep_at_start", 0))
     if LIMITS.get("crash_after") == 0:
         sys.exit("no model here")
     routes = [

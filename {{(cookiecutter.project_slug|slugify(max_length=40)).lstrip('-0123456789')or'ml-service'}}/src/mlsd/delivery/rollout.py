@@ -128,7 +128,7 @@ class Rollout:
 
 
 def _failed_start(error: UserError) -> Seen:
-    gate = Gate("candidate starts", "ready", str(error).splitlines()[0][:120], "fail", 1, bad=True)
+    gate = Gate("candidate starts", "ready", str(error).splitlines()[0].partition(";")[0], "fail", 1, bad=True)
     return Seen(Step("shadow", 0, 0, 0.0), [gate], "fail", 0.0, None)
 
 
@@ -137,7 +137,7 @@ def _go(rollout: Rollout) -> None:
         rollout.start()
     except UserError as error:
         rollout.seen.append(_failed_start(error))
-        rollout.abort(str(error).splitlines()[0])
+        rollout.abort(rollout.seen[-1].reason)
         return
     if rollout.climb():
         rollout.promote()

@@ -101,11 +101,12 @@ def _online(context: Context) -> Iterator[StepResult]:
 
 def _monitored(context: Context) -> Iterator[StepResult]:
     from mlsd.monitoring import step as monitoring
+    from mlsd.monitoring.wait import wait_for_retrain
 
     yield monitoring.run(context.design, context.home, context.problem)
     load.run(context.design, context.home, shifted=True)
     yield monitoring.run(context.design, context.home, context.problem, None, expect_drift=True)
-    yield monitoring.wait_for_retrain(context.design, context.home)
+    yield wait_for_retrain(context.design, context.home)
     yield _release(context, "release_retrained", shifted=True)
 
 

@@ -121,16 +121,18 @@ def start(
     *,
     seconds: float | None = None,
     rps: float | None = None,
+    warmup_s: float = 0.0,
     shifted: bool = False,
     host: str | None = None,
 ) -> LoadProcess:
     """Start a run in the background; numbers not given come from `design.yaml: load_test`.
 
     Args:
-        design: the rate, the length and the warm-up.
+        design: the rate and the length.
         home: where the traffic lies and the result goes.
         seconds: measured time.
         rps: arrivals per second.
+        warmup_s: time before it that is not measured.
         shifted: send the mix of requests with the planted shift.
         host: base URL, default the local edge.
 
@@ -147,11 +149,11 @@ def start(
     out, log = home.run / f"load-{os.getpid()}-{time.monotonic_ns()}.json", home.logs / "load.log"
     argv = [sys.executable, "-m", "locust", "-f", str(_locustfile()), "--headless", "--only-summary"]
     argv += ["--exit-code-on-error", "0", "--loglevel", "WARNING", "--host", host or find_ports().edge_url]
-    argv += ["--rps", str(rps), "--seconds", str(seconds), "--warmup", str(test.warmup_s)]
+    argv += ["--rps", str(rps), "--seconds", str(seconds), "--warmup", str(warmup_s)]
     argv += ["--traffic", str(traffic), "--out", str(out)]
     with log.open("wb") as output:
         process = subprocess.Popen(argv, cwd=home.run, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    return LoadProcess(process, out, log, time.monotonic() + seconds + test.warmup_s + STARTUP_S)
+    return LoadProcess(process, out, log, time.monotonic() + seconds + warmup_s + STARTUP_S)
 
 
 def _at_most(name: str, measured: float, limit: float, unit: str = " ms") -> Check:
@@ -185,7 +187,8 @@ def run(
     design: Design, home: Home, seconds: float | None = None, rps: float | None = None, *, shifted: bool = False
 ) -> StepResult:
     """Send the load, wait for the end, judge it."""
-    sent = start(design, home, seconds=seconds, rps=rps, shifted=shifted).wait()
+    warmup_s = design.load_test.warmup_s
+    sent = start(design, home, seconds=seconds, rps=rps, warmup_s=warmup_s, shifted=shifted).wait()
     rate = rps or design.load_test.rps
     total = sent.total
     summary = (

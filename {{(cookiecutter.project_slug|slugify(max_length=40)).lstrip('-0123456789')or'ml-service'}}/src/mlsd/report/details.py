@@ -1,4 +1,4 @@
-"""The parts of a step's details that the charts draw, typed. A part that is absent, or of another shape, is not drawn."""
+"""The parts of a step's details that the charts draw, typed. One that is absent, or of another shape, is not drawn."""
 
 from typing import TypeVar
 
@@ -152,12 +152,41 @@ class Monitored(BaseModel):
     slices: dict[str, SliceScores] = {}
 
 
-class Plan(BaseModel):
-    """`plan`: the hop budget and what it leaves free."""
+class Family(BaseModel):
+    """Whether a family of models fits into the inference budget."""
 
-    board: str
-    sentence: str
-    hops_ms: dict[str, float]
+    family: str
+    fits: bool
+    why: str
+
+
+class Capacity(BaseModel):
+    """Replicas at the peak."""
+
+    replicas: int
+    formula: str
+    monthly_usd: float
+
+
+class Plan(BaseModel):
+    """`plan`: what the numbers ask for."""
+
+    capacity: Capacity
+    families: list[Family]
+
+
+class Data(BaseModel):
+    """`data`: what was read."""
+
+    source: str
+    counts: dict[str, int]
+    label_rate: float
+
+
+class LoadOfRelease(BaseModel):
+    """What users saw while a release went through its steps."""
+
+    load: Load
 
 
 Part = TypeVar("Part", bound=BaseModel)

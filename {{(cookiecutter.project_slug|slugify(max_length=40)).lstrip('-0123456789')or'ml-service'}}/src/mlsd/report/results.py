@@ -26,7 +26,12 @@ BOXES = (
         "Is the data what it should be, and did no value come from the future?",
         {"data": "The contract holds", "features": "One set of features for training and serving"},
     ),
-    Box(4, "Model and training", "Is the model better than the simplest thing, surely?", {"train": "The ladder"}),
+    Box(
+        4,
+        "Model and training",
+        "Is the model better than the simplest thing, surely?",
+        {"train": "Judged by the gates"},
+    ),
     Box(
         5,
         "Serving and delivery",

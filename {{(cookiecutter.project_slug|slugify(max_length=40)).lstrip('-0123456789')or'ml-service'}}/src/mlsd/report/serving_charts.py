@@ -9,6 +9,23 @@ WIDTH = 540.0
 ROW = 40.0
 
 
+def budget(hops: dict[str, float], total: float) -> Markup:
+    """The hop budget as one bar."""
+    width, x, parts = 1100.0, 0.0, []
+    free = total - sum(hops.values())
+    pieces = [*hops.items(), *([("headroom", free)] if free > 0 else [])]
+    for index, (name, ms) in enumerate(pieces):
+        share = width * ms / total
+        kind = "track" if name == "headroom" else f"fill hop{index % 5}"
+        parts.append(bar(x, 4, share - 2, 34, kind, 3))
+        if share > 6.5 * len(name):
+            parts.append(text(x + share / 2 - 1, 25, name, "label" if kind == "track" else "onfill", "middle"))
+        parts.append(text(x + share / 2 - 1, 54, f"{ms:g}", "tick", "middle"))
+        x += share
+    parts.append(text(width - 2, 72, f"of {total:g} ms", "tick", "end"))
+    return drawing(width, 78, "The latency budget by hop", *parts)
+
+
 def hops(load: Load, budgets: dict[str, float], service_ms: float) -> Markup:
     """p99 (solid) and p50 (dark tick) of each hop on the track of its budget."""
     rows = [(name, load.hops[name], budgets[name]) for name in budgets if name in load.hops]
@@ -69,6 +86,6 @@ def _stages(rollout: Rollout, x: Scale, frame: Frame) -> list[Markup]:
     for moment, stop in zip(rollout.timeline, stops, strict=True):
         share = moment.canary_pct or moment.mirror_pct
         name = f"{moment.stage} {share:g} %" if share else "starting"
-        if x(stop) - x(moment.t) > 7 * len(name):
+        if x(stop) - x(moment.t) > 6 * len(name):
             found.append(text((x(moment.t) + x(stop)) / 2, frame.top + 16, name, "stage", "middle"))
     return found

@@ -24,7 +24,7 @@ def tag(name: str, *content: Content, **attributes: str | float) -> Markup:
 def drawing(width: float, height: float, title: str, *content: Content) -> Markup:
     """A figure that scales with its column; `title` is read out by screen readers."""
     box = f"0 0 {_value(width)} {_value(height)}"
-    return tag("svg", tag("title", title), *content, viewBox=box, role="img", xmlns="http://www.w3.org/2000/svg")
+    return tag("svg", tag("title", title), *content, viewBox=box, role="img")
 
 
 def text(x: float, y: float, content: str, class_: str = "label", anchor: str = "start") -> Markup:

@@ -1,0 +1,120 @@
+"""The stack as a whole: up, up again, down, damaged in between, interrupted and killed."""
+
+import os
+import pickle
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from miniature import Miniature
+
+from mlsd.errors import UserError
+from mlsd.home import write_json
+from mlsd.local import processes, stack
+from mlsd.local.ports import HOST
+
+UP = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb')).up()"
+
+
+def starter(small: Miniature, tmp_path: Path) -> subprocess.Popen[bytes]:
+    (tmp_path / "small.pickle").write_bytes(pickle.dumps(small))
+    path = os.pathsep.join(map(str, [Path(__file__).parent, Path(__file__).parents[1] / "src"]))
+    argv = [sys.executable, "-c", UP, str(tmp_path / "small.pickle")]
+    return subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.DEVNULL)
+
+
+def marked(small: Miniature) -> list[int]:
+    return [process.pid for process in processes._members(str(small.home.run), ())]
+
+
+def test_up_twice_then_down_then_up_again(miniature: Miniature) -> None:
+    miniature.up()
+    before = processes.running(miniature.home)
+    assert set(before) == {"envoy", "slot-a"}
+    miniature.up()
+    assert processes.running(miniature.home) == before
+    assert [check.passed for check in stack.status(miniature.design, miniature.home).checks] == [True, False, True]
+    result = stack.down(miniature.home)
+    assert result.passed
+    assert marked(miniature) == []
+    assert "nothing ran" in stack.down(miniature.home).summary
+    miniature.up()
+    assert miniature.rank().json()["release_id"] == 1
+    assert len(miniature.ledger.releases()) == 1
+
+
+def test_what_died_is_started_again(miniature: Miniature) -> None:
+    miniature.up()
+    for pid in processes.running(miniature.home).values():
+        os.kill(pid, signal.SIGKILL)
+    miniature.up()
+    assert miniature.rank().status_code == 200
+
+
+def test_nothing_trained(miniature: Miniature) -> None:
+    with pytest.raises(UserError, match=r"train\.json: not found; run `mlsd train` first"):
+        stack.start(miniature.design, miniature.home, miniature.plane, miniature.models, [])
+    write_json(miniature.home.results / "train.json", {"details": {"champion": None}})
+    with pytest.raises(UserError, match=r"details\.champion: found None"):
+        miniature.up()
+
+
+@pytest.mark.parametrize("offset", range(4))
+def test_a_port_in_use_is_named_and_nothing_is_started(miniature: Miniature, offset: int) -> None:
+    port = miniature.ports.edge + offset
+    with socket.socket() as taken:
+        taken.bind((HOST, port))
+        taken.listen()
+        with pytest.raises(UserError, match=f"port {port} .* is in use.*MLSD_PORT"):
+            miniature.up()
+    assert marked(miniature) == []
+
+
+@pytest.mark.parametrize("gone", ["run", "envoy", "logs", "results", "."])
+def test_half_deleted_state(miniature: Miniature, gone: str) -> None:
+    """Whatever part of .mlsd is deleted under a running stack: down stops it, up works."""
+    miniature.up()
+    shutil.rmtree(miniature.home.root / gone)
+    stack.down(miniature.home)
+    assert marked(miniature) == []
+    miniature.up()
+    assert miniature.rank().status_code == 200
+
+
+@pytest.mark.parametrize("delay", [1.0, 2.0])
+def test_interrupted_while_starting(miniature: Miniature, tmp_path: Path, delay: float) -> None:
+    """Ctrl-C at any point leaves no process behind, and the next run works."""
+    miniature.limits[1] = {"sleep_at_start": 3}
+    process = starter(miniature, tmp_path)
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    process.wait(15)
+    assert marked(miniature) == []
+    miniature.limits.clear()
+    miniature.up()
+
+
+def test_killed_while_starting(miniature: Miniature, tmp_path: Path) -> None:
+    miniature.limits[1] = {"sleep_at_start": 3}
+    process = starter(miniature, tmp_path)
+    deadline = time.monotonic() + 15
+    while not marked(miniature) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait(15)
+    stack.down(miniature.home)
+    assert marked(miniature) == []
+
+
+def test_outlives_the_command_that_started_it(miniature: Miniature, tmp_path: Path) -> None:
+    """Envoy wants to die with the thread that started it; it must not."""
+    process = starter(miniature, tmp_path)
+    assert process.wait(30) == 0
+    time.sleep(0.3)
+    assert set(processes.running(miniature.home)) == {"envoy", "slot-a"}
+    assert miniature.rank().status_code == 200
