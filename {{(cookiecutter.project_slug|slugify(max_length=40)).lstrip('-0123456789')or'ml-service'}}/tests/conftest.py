@@ -52,6 +52,14 @@ def free_port(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.fixture(scope="session")
+def patient_design(small_design: Design) -> Design:
+    """The small design with a features hop that a busy test machine keeps too."""
+    content = small_design.model_dump(mode="json")
+    content["latency"] = {"p99_ms": 1000, "hops_ms": {**content["latency"]["hops_ms"], "features": 150}}
+    return Design.model_validate(content)
+
+
+@pytest.fixture(scope="session")
 def served_home(tmp_path_factory: pytest.TempPathFactory, small_design: Design, problem: Problem) -> Home:
     """A state folder that a model server can answer from: 300 stored users, a snapshot of 400 items."""
     from model_server import store_items, store_users

@@ -149,7 +149,9 @@ def running(home: Home, design: Design, release: Release, slot: str = "b", *, fa
     """Start a server, wait until it is alive, stop all its processes at the end; one at a time per slot."""
     port, log = _free_port(), home.logs / f"server-{slot}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    extra = environment(home, slot, release, allow_faults=faults)
+    described = home.root / "design.json"  # JSON is YAML
+    described.write_text(design.model_dump_json(), encoding="utf-8")
+    extra = environment(home, slot, release, allow_faults=faults) | {"MLSD_DESIGN": str(described)}
     with log.open("wb") as output:
         argv = command(design, port)
         process = psutil.Popen(argv, env=os.environ | extra, stdout=output, stderr=output, start_new_session=True)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import httpx
 import numpy as np
 import pytest
-from mlsd.features.snapshot import current
 from model_server import candidates, running, train
 
 from mlsd.design import Design
 from mlsd.errors import UserError
+from mlsd.features.snapshot import current
 from mlsd.home import Home
 from mlsd.problem import Problem
 from mlsd.serving import explain
@@ -25,11 +25,11 @@ Logged = dict[str, tuple[Record, dict[int, float]]]
 
 
 @pytest.fixture(scope="module")
-def logged(served_home: Home, small_design: Design, problem: Problem) -> Iterator[Logged]:
+def logged(served_home: Home, patient_design: Design, problem: Problem) -> Iterator[Logged]:
     """A thousand requests sent to a model server over eight connections: the record and the answer of each."""
-    release = train(served_home, small_design, problem, version=5)
+    release = train(served_home, patient_design, problem, version=5)
     snapshot = current(served_home)
-    with running(served_home, small_design, release) as server, httpx.Client(base_url=server.url) as client:
+    with running(served_home, patient_design, release) as server, httpx.Client(base_url=server.url) as client:
 
         def send(k: int) -> tuple[str, dict[int, float]]:
             body = {"user_id": k % 320 + 1, "candidates": candidates(snapshot, 20 + k % 300, k)}

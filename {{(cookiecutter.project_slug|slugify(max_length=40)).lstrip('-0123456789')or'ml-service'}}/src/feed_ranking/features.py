@@ -15,6 +15,8 @@ RANK = 16
 """Dimensions of the collaborative embedding."""
 EPOCH = np.datetime64("2000-01-01T00:00:00", "us")
 """Times are stored as hours since then: float32 resolves one minute."""
+PRIOR_RATE = 0.05
+"""Engagement rate of who or what has no history yet."""
 _YEAR_H = np.float32(8760)
 _JUST_NOW = 1e9
 DEVICES = ("mobile", "desktop", "tablet")
@@ -186,10 +188,11 @@ def _defaults(names: tuple[str, ...]) -> Floats:
         "item_created_h": _JUST_NOW,
         "user_country": -1.0,
         "user_age_band": -1.0,
-        "user_ctr": 0.05,
-        "user_weekend_ctr": 0.05,
-        "item_ctr": 0.05,
-        "item_author_ctr": 0.05,
+        "user_ctr": PRIOR_RATE,
+        "user_weekend_ctr": PRIOR_RATE,
+        "item_ctr": PRIOR_RATE,
+        "item_velocity": PRIOR_RATE,
+        "item_author_ctr": PRIOR_RATE,
         "item_weekend_lift": 1.0,
     }
     return np.array([usual.get(name, 0.0) for name in names], dtype=np.float32)

@@ -15,7 +15,6 @@ from mlsd.design import Design
 from mlsd.problem import Tables
 
 
-
 def feature_tables(tables: Tables, design: Design, now: datetime) -> dict[str, pd.DataFrame]:
     """Sources `user`, `interaction` and `post`, no row after `now`.
 

@@ -7,7 +7,7 @@ from feed_ranking.embedding import Embedding
 from feed_ranking.events import Events, Shown, codes
 from feed_ranking.features import POST_VIEW
 from feed_ranking.pit import Floats, Ints, Log
-from feed_ranking.rates import DAY, HOUR, PRIOR, Rates, as_hours, frame, mean_before
+from feed_ranking.rates import DAY, HOUR, as_hours, frame, mean_before, rates
 
 _WINDOWS = (DAY, 7 * DAY, 90 * DAY, 365 * DAY)
 _SHRINK = 3.0
@@ -27,12 +27,12 @@ def _first_hour(events: Events, rows: Shown) -> Shown:
 
 def _rates(events: Events, keys: Ints, times: Ints, author: Ints) -> list[Floats]:
     """CTR, CTR in the first hour, CTR of the author's posts, each [m, 1]."""
-    rates, imp, pos = Rates(events, times), events.impressions, events.positives
+    imp, pos = events.impressions, events.positives
     early_imp, early_pos = _first_hour(events, imp), _first_hour(events, pos)
 
     def rate(shown: Shown, liked: Shown, group: Ints) -> Floats:
-        logs = (Log.of(group[rows.item], rows.at, np.ones(len(rows.at))) for rows in (shown, liked))
-        return rates.of(*logs, group[keys])
+        logs = [Log.of(group[rows.item], rows.at, np.ones(len(rows.at))) for rows in (shown, liked)]
+        return rates(logs[0], logs[1], group[keys], times)
 
     posts = np.arange(len(events.item_created))
     return [rate(imp, pos, posts), rate(early_imp, early_pos, posts), rate(imp, pos, author)]
@@ -42,15 +42,13 @@ def _weekend_lift(events: Events, keys: Ints, times: Ints) -> Floats:
     """Weekend rate over weekday rate of the post's categories, from everyone before each time, [m]."""
     moments, row = np.unique(times, return_inverse=True)
     everyone = np.zeros_like(moments)
-    base = Rates(events, moments).base[:, None]
-    rate = {}
-    for weekend in (True, False):
-        sums = []
-        for rows in (events.positives, events.impressions):
-            part = rows.where(rows.weekend == weekend)
-            sums.append(Log.of(np.zeros_like(part.at), part.at, events.slots[part.item]).before(everyone, moments))
-        rate[weekend] = (sums[0] + 10 * PRIOR * base) / (sums[1] + 10 * PRIOR)
-    lift = rate[True] / rate[False]
+
+    def rate(weekend: bool) -> Floats:
+        parts = [rows.where(rows.weekend == weekend) for rows in (events.impressions, events.positives)]
+        logs = [Log.of(np.zeros_like(part.at), part.at, events.slots[part.item]) for part in parts]
+        return rates(logs[0], logs[1], everyone, moments)
+
+    lift = rate(True) / rate(False)
     mine = events.slots[keys]
     return np.asarray((lift[row] * mine).sum(axis=1) / np.maximum(mine.sum(axis=1), 1))
 

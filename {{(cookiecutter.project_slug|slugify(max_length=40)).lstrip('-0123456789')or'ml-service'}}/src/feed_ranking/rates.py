@@ -3,15 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from feed_ranking.events import Events
-from feed_ranking.features import hours
+from feed_ranking.features import PRIOR_RATE, hours
 from feed_ranking.pit import Floats, Ints, Log
 from mlsd.data.tables import utc
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
 PRIOR = 20.0
-"""Impressions at the base rate that every smoothed rate starts from."""
+"""Impressions that every smoothed rate starts from, at `PRIOR_RATE`."""
 
 
 def as_hours(times: Ints) -> Floats:
@@ -28,21 +27,13 @@ def frame(key: str, ids: Ints, times: Ints, names: tuple[str, ...], columns: lis
     return result
 
 
-class Rates:
-    """Engagement rates at row times [m]; the prior is the rate of everyone before that time."""
+def rates(shown: Log, liked: Log, keys: Ints, times: Ints) -> Floats:
+    """Positives over impressions [m, k] of each key before each time, from `PRIOR` impressions at `PRIOR_RATE` on.
 
-    def __init__(self, events: Events, times: Ints) -> None:
-        imp, pos = events.impressions, events.positives
-        everyone = np.zeros(len(times), dtype=np.int64)
-        shown = Log.of(np.zeros_like(imp.at), imp.at, np.ones(len(imp.at))).before(everyone, times)[:, 0]
-        liked = Log.of(np.zeros_like(pos.at), pos.at, np.ones(len(pos.at))).before(everyone, times)[:, 0]
-        self._times = times
-        self.base = (liked + 1) / (shown + PRIOR)
-
-    def of(self, shown: Log, liked: Log, keys: Ints) -> Floats:
-        """Positives over impressions [m, k] of each key, for each column of weights, drawn to the base rate."""
-        above, below = liked.before(keys, self._times), shown.before(keys, self._times)
-        return np.asarray((above + PRIOR * self.base[:, None]) / (below + PRIOR))
+    The prior is a constant: one that followed the rate of everyone would move the values of all who have few
+    impressions together, which monitoring then takes for drift.
+    """
+    return np.asarray((liked.before(keys, times) + PRIOR * PRIOR_RATE) / (shown.before(keys, times) + PRIOR))
 
 
 def mean_before(log: Log, keys: Ints, times: Ints, everyone: Log, weight: float) -> Floats:

@@ -18,11 +18,10 @@ _UNSEEN = 0.02
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
-def _evergreen(truth: Truth, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _evergreen(truth: Truth) -> NDArray[np.int64]:
     """The planted shift: retrieval falls back to posts older than ten days."""
     age = (WORLD_END - truth.item_created) / np.timedelta64(1, "h")
-    old = np.flatnonzero(age > min(_EVERGREEN_H, np.quantile(age, 0.6)))
-    return rng.choice(old, min(size, len(old)), replace=False)
+    return np.flatnonzero(age > min(_EVERGREEN_H, np.quantile(age, 0.6)))
 
 
 def _planted(design: Design, shifted: bool) -> pd.DataFrame:
@@ -32,11 +31,15 @@ def _planted(design: Design, shifted: bool) -> pd.DataFrame:
     users = np.searchsorted(total, rng.random(_REQUESTS) * total[-1]) + FIRST_USER
     unseen = rng.random(_REQUESTS) < _UNSEEN
     users[unseen] = FIRST_USER + len(total) + rng.integers(0, 1000, int(unseen.sum()))
-    draw = (lambda: _evergreen(truth, size, rng)) if shifted else (lambda: pool(truth, WORLD_END, size, rng))
+    old = _evergreen(truth)
+
+    def draw() -> NDArray[np.int64]:
+        return rng.choice(old, min(size, len(old)), replace=False) if shifted else pool(truth, WORLD_END, size, rng)
+
     return pd.DataFrame(
         {
             "user_id": users,
-            "candidates": [list(map(int, rng.permutation(draw()) + FIRST_ITEM)) for _ in range(_REQUESTS)],
+            "candidates": [list(map(int, draw() + FIRST_ITEM)) for _ in range(_REQUESTS)],
             "device": np.array(DEVICES)[rng.choice(3, _REQUESTS, p=[0.6, 0.3, 0.1])],
         }
     )
@@ -107,5 +110,3 @@ def outcomes(served: pd.DataFrame, tables: Tables, design: Design) -> tuple[pd.D
     user = seen["user_id"].to_numpy() - FIRST_USER
     item = seen["item_id"].to_numpy() - FIRST_ITEM
     return seen, react(truth, seen, _luck(seen, design.data.seed + 1, 6), user, item)
-
-

@@ -70,7 +70,7 @@ def plant(design: Design) -> Truth:
         taste=_tastes(rng, group),
         weekend_taste=_tastes(rng, group),
         leaning=rng.normal(0, 0.4, size.users),
-        freshness=np.where(group % 2 == 0, 1.2, -0.6) + rng.normal(0, 0.2, size.users),
+        freshness=np.where(group % 2 == 0, 2.2, -2.0) + rng.normal(0, 0.2, size.users),
         activity=np.minimum(rng.pareto(1.6, size.users) + 0.3, 15),
         group=group,
         country=(group + rng.integers(0, 2, size.users)) % 4,
@@ -93,8 +93,8 @@ def chance(
     match = np.minimum((taste * truth.slots[item]).sum(axis=1), 0.6)
     age = np.maximum((at - truth.item_created[item]) / HOUR, 0.0)
     mood = truth.freshness[user] * (np.exp(-age / 24) - 0.4)
-    quality = truth.quality[item] * (0.4 + 2.0 * (match > 0.12))
-    small = np.where(device == "mobile", 0.25, -0.15) * np.where(truth.slots[item, : SLOTS // 2].any(axis=1), 1, -1)
+    quality = truth.quality[item] * (0.1 + 2.2 * (match > 0.12))
+    small = np.where(device == "mobile", 0.6, -0.6) * np.where(truth.slots[item, : SLOTS // 2].any(axis=1), 1, -1)
     tired = -1.0 * (age > 120)
     z = -3.8 + truth.leaning[user] + 7.0 * match + quality + mood + small + tired
     return np.asarray(1 / (1 + np.exp(-z)))

@@ -5,22 +5,21 @@ import pandas as pd
 
 from feed_ranking.embedding import Embedding
 from feed_ranking.events import Events, codes
-from feed_ranking.features import EPOCH, INTERACTION_VIEW, USER_VIEW
+from feed_ranking.features import EPOCH, INTERACTION_VIEW, PRIOR_RATE, USER_VIEW
 from feed_ranking.pit import Floats, Ints, Log, micros
-from feed_ranking.rates import DAY, Rates, as_hours, frame, mean_before
+from feed_ranking.rates import DAY, as_hours, frame, mean_before, rates
 
 _SHRINK = 3.0
 _LAST = 10
 
 
 def _reactions(events: Events, keys: Ints, times: Ints) -> list[Floats]:
-    """CTR, weekend CTR, and the lift of each category slot over the user's expected rate."""
+    """CTR, weekend CTR, and the rate of each category slot over the prior rate."""
     imp, pos = events.impressions, events.positives
     shown = Log.of(imp.user, imp.at, np.column_stack([np.ones(len(imp.at)), imp.weekend, events.slots[imp.item]]))
     liked = Log.of(pos.user, pos.at, np.column_stack([np.ones(len(pos.at)), pos.weekend, events.slots[pos.item]]))
-    rates = Rates(events, times)
-    all_rates = rates.of(shown, liked, keys)
-    return [all_rates[:, :2], all_rates[:, 2:] - rates.base[:, None]]
+    found = rates(shown, liked, keys, times)
+    return [found[:, :2], found[:, 2:] - PRIOR_RATE]
 
 
 def _tastes(events: Events, keys: Ints, times: Ints) -> Floats:

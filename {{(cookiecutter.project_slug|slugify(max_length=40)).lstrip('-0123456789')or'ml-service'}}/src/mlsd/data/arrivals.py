@@ -65,12 +65,16 @@ def _let_labels_mature(design: Design, home: Home, newest: datetime) -> datetime
     """In a world with a clock of its own the time passes at once until the newest label can be trusted."""
     moment = newest + timedelta(hours=design.label.maturity_h, seconds=1)
     if home.clock.exists() and moment > clock.now():
-        LOGGER.info("the world's clock moves on to %s, when the labels are mature", moment.isoformat(timespec="minutes"))
+        LOGGER.info(
+            "the world's clock moves on to %s, when the labels are mature", moment.isoformat(timespec="minutes")
+        )
         clock.set_world_time(moment)
     return clock.now()
 
 
-def _from_log(design: Design, home: Home, problem: Problem, tables: Tables, now: datetime) -> tuple[Tables, datetime | None]:
+def _from_log(
+    design: Design, home: Home, problem: Problem, tables: Tables, now: datetime
+) -> tuple[Tables, datetime | None]:
     mark = _watermark(home)
     new = served(home, mark and mark - _OVERLAP)
     new = new[~new["request_id"].isin(tables.impressions["request_id"])]
@@ -81,7 +85,9 @@ def _from_log(design: Design, home: Home, problem: Problem, tables: Tables, now:
         return Tables(*(getattr(tables, name).iloc[:0] for name in TABLE_NAMES)), mark
     impressions, engagements = problem.outcomes(new, tables, design)
     engagements = engagements[engagements["at"] <= now]
-    return Tables(tables.users.iloc[:0], tables.items.iloc[:0], impressions, engagements), new["at"].max().to_pydatetime()
+    return Tables(tables.users.iloc[:0], tables.items.iloc[:0], impressions, engagements), new[
+        "at"
+    ].max().to_pydatetime()
 
 
 def arrive(design: Design, home: Home, problem: Problem, now: datetime) -> int:

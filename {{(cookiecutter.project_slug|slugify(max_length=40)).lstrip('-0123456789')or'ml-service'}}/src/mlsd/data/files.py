@@ -86,11 +86,15 @@ def read_mapped(folder: Path, table: Table, required: dict[str, Kind], optional:
             f"design.yaml: data.mappings: {table.file}: columns: found {unknown[0]!r}, expected some of {', '.join(kinds)}"
         )
     if missing := sorted(set(required) - set(table.columns)):
-        raise UserError(f"design.yaml: data.mappings: {table.file}: columns: found no {missing[0]!r}, expected it mapped")
+        raise UserError(
+            f"design.yaml: data.mappings: {table.file}: columns: found no {missing[0]!r}, expected it mapped"
+        )
     frame = _read(path)
     for name in table.columns.values():
         if name not in frame:
-            raise UserError(f"{path}: found no column {name!r}, expected it; found {', '.join(map(str, frame.columns))}")
+            raise UserError(
+                f"{path}: found no column {name!r}, expected it; found {', '.join(map(str, frame.columns))}"
+            )
     if frame.empty:
         raise UserError(f"{path}: found no rows, expected at least 1")
     return pd.DataFrame({c: _convert(path, n, frame[n], kinds[c], table) for c, n in table.columns.items()})

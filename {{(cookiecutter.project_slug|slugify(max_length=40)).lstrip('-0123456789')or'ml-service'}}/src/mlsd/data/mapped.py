@@ -42,7 +42,9 @@ def _users(folder: Path, mapping: Mapping, engagements: "pd.DataFrame") -> "pd.D
             users["created_at"] = users["created_at"].fillna(engagements["at"].max())
     for name in ("country", "age_band"):
         users[name] = users.get(name, UNKNOWN)
-    return users[["user_id", "created_at", "country", "age_band"]].sort_values(["created_at", "user_id"], ignore_index=True)
+    return users[["user_id", "created_at", "country", "age_band"]].sort_values(
+        ["created_at", "user_id"], ignore_index=True
+    )
 
 
 def _items(folder: Path, mapping: Mapping, engagements: "pd.DataFrame") -> "pd.DataFrame":

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 def _world_end(tables: Tables) -> datetime:
     """The first full hour after everything in the tables."""
-    columns = (tables.users["created_at"], tables.items["created_at"], tables.impressions["at"], tables.engagements["at"])
+    columns = (
+        tables.users["created_at"],
+        tables.items["created_at"],
+        tables.impressions["at"],
+        tables.engagements["at"],
+    )
     newest: pd.Timestamp = max(column.max() for column in columns if len(column))
     return newest.ceil("h").to_pydatetime()
 

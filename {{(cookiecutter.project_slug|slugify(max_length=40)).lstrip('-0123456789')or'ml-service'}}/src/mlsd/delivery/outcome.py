@@ -27,12 +27,13 @@ def seconds_to_safe(rollout: "Rollout") -> float | None:
 
 
 def _gate_checks(seen: Sequence[Seen]) -> list[Check]:
+    """One check per gate; where one gate said no, those that were still open are not blamed."""
     return [
         Check(
             name=f"{each.step}: {gate.name}",
             designed=gate.designed,
             measured=gate.measured,
-            passed=gate.verdict == "pass",
+            passed=gate.verdict == "pass" or (gate.verdict == "undecided" and each.verdict == "fail"),
         )
         for each in seen
         for gate in each.gates

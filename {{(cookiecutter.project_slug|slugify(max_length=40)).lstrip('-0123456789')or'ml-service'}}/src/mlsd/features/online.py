@@ -80,15 +80,21 @@ class UserReader:
         """
         if not path.exists():
             raise UserError(f"{path}: not found; run `mlsd features` first")
-        self._connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=timeout_s, check_same_thread=False)
+        self._connection = sqlite3.connect(
+            f"{path.as_uri()}?mode=ro", uri=True, timeout=timeout_s, check_same_thread=False
+        )
         self._timeout_s, self._until = timeout_s, 0.0
         self._connection.set_progress_handler(lambda: int(time.monotonic() > self._until), 1000)
         names = [name for columns in views.values() for name in columns]
         self._position = {name: k for k, name in enumerate(names)}
-        self._queries = [
-            (view, f'SELECT feature_name, value, event_ts FROM "{table_name(project, view)}" WHERE entity_key = ?')  # noqa: S608
+        self._views = tuple(views)
+        # One row per view: SQLite's module lets go of the interpreter lock at every row it fetches, and while requests
+        # are scored each of 70 rows would wait for its turn again (150 requests/s: features p50 104 ms, not 2).
+        self._query = " UNION ALL ".join(
+            f"SELECT '{view}', group_concat(feature_name), group_concat(hex(value)), min(event_ts) "  # noqa: S608
+            f'FROM "{table_name(project, view)}" WHERE entity_key = ?'
             for view in views
-        ]
+        )
 
     def read(self, user_id: int) -> UserRow | None:
         """Stored values of a user; None if no view knows it.
@@ -98,12 +104,13 @@ class UserReader:
         """
         self._until = time.monotonic() + self._timeout_s
         values = np.full(len(self._position), np.nan, dtype=np.float32)
-        written, key = {}, entity_key("user_id", user_id)
-        for view, query in self._queries:
-            for name, value, at in self._connection.execute(query, (key,)):
+        written: dict[str, float] = {}
+        key = entity_key("user_id", user_id)
+        for view, names, stored, at in self._connection.execute(self._query, (key,) * len(self._views)).fetchall():
+            for name, value in zip(names.split(","), stored.split(","), strict=True) if names else ():
                 position = self._position.get(name)
                 if position is not None:
-                    values[position] = decode(value)
+                    values[position] = decode(bytes.fromhex(value))
                     written[view] = at
         # Feast stores naive UTC as if it were local time, so it is read back the same way.
         moments = {view: datetime.fromtimestamp(at).replace(tzinfo=UTC) for view, at in written.items()}  # noqa: DTZ006

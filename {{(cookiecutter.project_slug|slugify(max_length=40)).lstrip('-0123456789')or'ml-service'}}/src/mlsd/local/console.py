@@ -55,7 +55,9 @@ def run(context: Context, work: Work, args: argparse.Namespace) -> int:
         if args.json:
             continue
         print(line(result), flush=True)
-        if args.command != "demo" or not result.passed:
+        if args.command == "demo" and result.step == "plan":
+            print(result.summary.partition("\n\n")[0], flush=True)
+        elif args.command != "demo" or not result.passed:
             print(textwrap.indent(result.summary, "      "), flush=True)
             _print_checks(result)
     if args.json:

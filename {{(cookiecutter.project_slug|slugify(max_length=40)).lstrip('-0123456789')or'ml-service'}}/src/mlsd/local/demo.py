@@ -102,6 +102,7 @@ def _online(context: Context) -> Iterator[StepResult]:
 def _monitored(context: Context) -> Iterator[StepResult]:
     from mlsd.monitoring import step as monitoring
     from mlsd.monitoring.wait import wait_for_retrain
+    from mlsd.monitoring.wait import wait_for_retrain
 
     yield monitoring.run(context.design, context.home, context.problem)
     load.run(context.design, context.home, shifted=True)

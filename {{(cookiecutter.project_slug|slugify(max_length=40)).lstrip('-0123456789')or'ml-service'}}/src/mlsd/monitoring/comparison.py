@@ -41,7 +41,8 @@ def features(window: Window, reference: Reference, manifest: Manifest, limits: M
     if window.rows < limits.min_rows:
         independent = 0
     rows = []
-    for index, (name, column) in enumerate(reference.columns.items()):
+    for index, name in enumerate((*manifest.feature_names, SCORE)):
+        column = reference.columns[name]
         found = psi(column.bins, window.bins[name]) if window.bins else 0.0
         critical = name == SCORE or name in limits.critical_features
         sample = window.sample[:, index] if window.requests else np.empty(0, np.float32)
