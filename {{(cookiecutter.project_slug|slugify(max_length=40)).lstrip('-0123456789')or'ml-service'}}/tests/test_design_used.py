@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SECTIONS = ("sections.py", "design.py")
+SECTIONS = ("sections.py", "live_sections.py", "design.py")
 PLANTED = "    planted_and_read: Count\n    planted_and_forgotten: Count\n"
 PROSE = {"board_line", "sentence"}
 """Functions of plan.py that only say a number: no use of it."""

@@ -135,15 +135,15 @@ def test_what_was_accepted_survives_a_sigkill_and_runs_once(start: Start, out: P
 
 
 def test_killed_right_after_the_answer_nothing_is_lost_or_doubled(start: Start, out: Path) -> None:
-    for number in range(3):
+    for number in range(2):
         server = start(cooldown=0)
         server.post(f"k{number}")
         server.process.send_signal(signal.SIGKILL)
         server.process.wait()
     server = start(cooldown=0)
-    for number in range(3):
+    for number in range(2):
         assert server.ended(f"k{number}")["status"] == "succeeded"
-    assert runs(out) == 3
+    assert runs(out) == 2
 
 
 def test_sigterm_stops_the_run_and_leaves_no_process(start: Start, out: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_failing_command_is_recorded_with_its_log(start: Start) -> None:
     assert "no data" in Path(ended["log"]).read_text()
 
 
-def test_what_is_not_a_trigger_is_refused_by_name(start: Start, out: Path) -> None:
+def test_what_is_not_a_trigger_is_refused_by_name(start: Start, home: Home, out: Path) -> None:
     server = start()
     now = datetime.now(UTC)
     good = {"key": "k", "reason": "r", "window_end": now.isoformat(), "sent_at": now.isoformat()}
@@ -189,9 +189,5 @@ def test_what_is_not_a_trigger_is_refused_by_name(start: Start, out: Path) -> No
     server.headers = {}
     assert server.post().status_code == 401
     assert httpx.get(f"{server.url}/hooks/runs/k1").status_code == 401
-    assert runs(out) == 0
-
-
-def test_the_token_is_for_its_owner_only(start: Start, home: Home) -> None:
-    start()
     assert (home.run / "hook_token").stat().st_mode & 0o777 == 0o600
+    assert runs(out) == 0

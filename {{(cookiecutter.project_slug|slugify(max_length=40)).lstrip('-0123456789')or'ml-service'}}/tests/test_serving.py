@@ -153,7 +153,7 @@ def test_a_locked_store_costs_quality_not_time(server: Server, patient_design: D
             lock.execute("ROLLBACK")
             lock.close()
         budget = patient_design.latency.hops_ms.features
-        assert all(set(answer["degraded"]) & {"features_timeout", "features_error"} for answer in answers)
+        assert all(answer["degraded"] in (["features_timeout"], ["features_error"]) for answer in answers)
         assert np.median([answer["hops_ms"]["features"] for answer in answers]) < budget + 50
         until = time.monotonic() + 5
         while client.post("/rank", json=asked(server, known)).json()["degraded"]:

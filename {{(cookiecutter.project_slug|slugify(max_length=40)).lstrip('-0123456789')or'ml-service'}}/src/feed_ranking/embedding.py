@@ -1,4 +1,4 @@
-"""A low-rank embedding of users and items from earlier engagements only, refitted whenever the history has grown by half."""
+"""A low-rank embedding of users and items from earlier engagements, refitted whenever the history has grown by half."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ def refit_times(times: Ints, cadence: int) -> Ints:
 
 @dataclass(frozen=True)
 class Fit:
-    """What one fit leaves: `items` [N, RANK] to be matched, and `history` [N, RANK] that a user's likes are summed from."""
+    """What a fit leaves: `items` [N, RANK] to be matched, `history` [N, RANK] that a user's likes are summed from."""
 
     items: Floats
     history: Floats

@@ -60,9 +60,8 @@ def slot_matrix(categories: pd.Series) -> Floats:
 def _shown(rows: pd.DataFrame, users: pd.Index, items: pd.Index, positive: NDArray[np.bool_], value: Floats) -> Shown:
     at = naive(rows["at"])
     weekend = ((at.astype("datetime64[D]").astype(np.int64) + 3) % 7) >= 5
-    return Shown(
-        users.get_indexer(rows["user_id"]), items.get_indexer(rows["item_id"]), micros(at), weekend, positive, value
-    )
+    user, item = (index.get_indexer(pd.Index(rows[index.name])) for index in (users, items))
+    return Shown(user, item, micros(at), weekend, positive, value)
 
 
 def arrays(tables: Tables, design: Design) -> Events:

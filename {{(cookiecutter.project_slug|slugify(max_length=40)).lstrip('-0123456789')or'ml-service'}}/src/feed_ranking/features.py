@@ -1,7 +1,8 @@
 """Model features of a feed, pure NumPy: the same functions compute a training row and a request.
 
-Only additions, multiplications, divisions and comparisons are used here, element by element and in a fixed order, so that a
-row has the same bits alone, in a request of 500 and in a training batch. Logarithms are taken before values are stored.
+Only additions, multiplications, divisions and comparisons are used here, element by element and in a fixed order, so
+that a row has the same bits alone, in a request of 500 and in a training batch. Logarithms are taken before values are
+stored.
 """
 
 import numpy as np
@@ -160,7 +161,7 @@ def _crossed(u: Floats, i: Floats, c: Floats) -> list[Floats]:
 
 
 def assemble(user: Floats, items: Floats, context: Floats) -> Floats:
-    """Model matrix [n, F] from user [n or 1, U], items [n, I] and context [n or 1, K]; each row depends on its own inputs only."""
+    """Model matrix [n, F] from user [n or 1, U], items [n, I] and context [n or 1, K]; no row depends on another."""
     matrix = np.empty((len(items), len(FEATURE_NAMES)), dtype=np.float32)
     columns = _crossed(user, items, context)
     columns += [items[:, _I[name]] for name in _FROM_ITEM]

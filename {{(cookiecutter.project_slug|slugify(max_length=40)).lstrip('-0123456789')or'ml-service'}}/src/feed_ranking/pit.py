@@ -18,7 +18,7 @@ def micros(times: Times) -> Ints:
 
 @dataclass(frozen=True)
 class Log:
-    """Events sorted by key and time: keys [n], times [n] in microseconds, running totals [n + 1, k] of their weights."""
+    """Events by key and time: keys [n], times [n] in microseconds, running totals [n + 1, k] of their weights."""
 
     keys: Ints
     times: Ints
@@ -28,7 +28,7 @@ class Log:
     def of(cls, keys: Ints, times: Ints, weights: Floats) -> "Log":
         """Events of `keys` [n] at `times` [n] with `weights` [n] or [n, k].
 
-        Weights are rounded to multiples of 2**-20, so that every sum is exact and no later event can change its last bit.
+        Weights are rounded to multiples of 2**-20: every sum is then exact, and no later event changes its last bit.
         """
         columns = np.round(weights.reshape(len(keys), -1) * _GRAIN) / _GRAIN
         order = np.lexsort((times, keys))
@@ -44,7 +44,7 @@ class Log:
         return np.searchsorted(mine, keys * span + np.searchsorted(distinct, times))
 
     def before(self, keys: Ints, times: Ints, *, window: int | None = None, last: int | None = None) -> Floats:
-        """Sums [m, k] over events of each key before each time; only those of a `window` in microseconds, or the `last` few."""
+        """Sums [m, k] over events of each key before each time: all, those in a `window` in microseconds, or `last`."""
         end = self._position(keys, times)
         start = np.searchsorted(self.keys, keys)
         if window is not None:

@@ -37,7 +37,7 @@ def rates(shown: Log, liked: Log, keys: Ints, times: Ints) -> Floats:
 
 
 def mean_before(log: Log, keys: Ints, times: Ints, everyone: Log, weight: float) -> Floats:
-    """Mean [m, k] of the columns of `log` (first column: ones) before each time, drawn to everyone's mean by `weight` events."""
+    """Mean [m, k] of `log` (first column: ones) before each time, drawn to everyone's by `weight` events."""
     mine, total = log.before(keys, times), everyone.before(np.zeros_like(keys), times)
     general = total[:, 1:] / np.maximum(total[:, :1], 1)
     return np.asarray((mine[:, 1:] + weight * general) / (mine[:, :1] + weight))

@@ -56,15 +56,14 @@ def _replayed(tables: Tables, design: Design, shifted: bool) -> pd.DataFrame:
     rows = []
     for k in range(_REQUESTS if users.size else 0):
         which = k % len(users)
-        pick = candidates[which][:limit]
-        if shifted:
-            pick = rng.choice(newest, min(len(pick), len(newest)), replace=False)
-        rows.append((int(users[which]), [int(i) for i in pick], DEVICES[k % len(DEVICES)]))
+        own = candidates[which][:limit]
+        other = rng.choice(newest, min(len(own), len(newest)), replace=False).tolist() if shifted else own
+        rows.append((int(users[which]), other, DEVICES[k % len(DEVICES)]))
     return pd.DataFrame(rows, columns=["user_id", "candidates", "device"])
 
 
 def traffic(tables: Tables, design: Design, *, shifted: bool) -> pd.DataFrame:
-    """Requests: user_id, candidates (list of item ids), device; on mapped data `tables` holds the held-back requests."""
+    """Requests: user_id, candidates (list of item ids), device; on mapped data `tables` holds those held back."""
     if design.data.source in design.data.mappings:
         return _replayed(tables, design, shifted)
     return _planted(design, shifted)

@@ -103,7 +103,7 @@ def chance(
 def react(
     truth: Truth, shown: pd.DataFrame, luck: Floats, user: NDArray[np.int64], item: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """Engagements that follow from shown posts; `luck` [n, 6] uniform numbers decide. A click is known once its dwell ends."""
+    """Engagements with shown posts, decided by uniform `luck` [n, 6]. A click is known once its dwell has ended."""
     at = shown["at"].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     liked = luck[:, 0] < chance(truth, user, item, at, shown["device"].to_numpy(dtype=str))
     bounced = ~liked & (luck[:, 0] > 1 - 0.5 * truth.bait[item])

@@ -1,10 +1,10 @@
-"""A synthetic feed with planted truth: users and posts arrive, requests are shown posts, people react, answers come late."""
+"""A synthetic feed with planted truth: users and posts arrive, posts are shown, people react, answers come late."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from feed_ranking.features import DEVICES, SLOTS
+from feed_ranking.features import DEVICES
 from feed_ranking.truth import FIRST_ITEM, FIRST_USER, HOUR, WORLD_END, Times, Truth, plant, react
 from mlsd.data.tables import utc
 from mlsd.design import Design
@@ -66,7 +66,7 @@ def _request_users(truth: Truth, at: Times, rng: np.random.Generator) -> NDArray
     """Someone who has joined by then; active people come more often."""
     total = np.cumsum(truth.activity)
     known = np.maximum(np.searchsorted(truth.user_created, at), 1)
-    return np.searchsorted(total, rng.random(len(at)) * total[known - 1])
+    return np.asarray(np.searchsorted(total, rng.random(len(at)) * total[known - 1]), dtype=np.int64)
 
 
 def _shown_items(truth: Truth, at: Times, design: Design, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -104,6 +104,3 @@ def synthesise(design: Design) -> Tables:
     reactions = react(truth, impressions, rng.random((len(item), 6)), user, item)
     heard = reactions[reactions["at"] <= pd.Timestamp(WORLD_END, tz="UTC")].reset_index(drop=True)
     return Tables(users_table(truth), items_table(truth), impressions, heard)
-
-
-assert len(CATEGORIES) == SLOTS

@@ -10,19 +10,16 @@ import yaml
 from pydantic import Field, ValidationError
 
 from mlsd.errors import UserError
+from mlsd.live_sections import Delivery, LoadTest, Monitoring, Serving
 from mlsd.sections import (
     Capacity,
     Data,
-    Delivery,
     Features,
     Label,
     Latency,
-    LoadTest,
     MaxAge,
-    Monitoring,
     Part,
     Scale,
-    Serving,
     Success,
     Training,
 )

@@ -78,7 +78,7 @@ class Problem(Protocol):
         """Matured labelled rows: row_id, request_id, user_id, item_id, device, at, label (0 or 1)."""
 
     def feature_tables(self, tables: Tables, design: Design, now: datetime) -> dict[str, pd.DataFrame]:
-        """Per Feast view: entity key, event_timestamp and columns; a row at t has seen only events before t, none is after `now`."""
+        """Per Feast view: entity key, event_timestamp, columns; a row at t has seen only events before t, t <= `now`."""
 
     def context(self, at: NDArray[np.datetime64], device: NDArray[np.str_]) -> NDArray[np.float32]:
         """Values known only at the request: [n, K] from times (UTC) and devices."""
@@ -98,7 +98,10 @@ class Problem(Protocol):
         """Requests to send: user_id, candidates (list of item ids), device; `shifted` plants a change of the mix."""
 
     def outcomes(self, served: pd.DataFrame, tables: Tables, design: Design) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Impressions and engagements that follow from served lists (request_id, user_id, item_id, position, device, at)."""
+        """Impressions and engagements that follow from served lists.
+
+        Columns of `served`: request_id, user_id, item_id, position, device, at.
+        """
 
 
 def load_problem(name: str) -> Problem:

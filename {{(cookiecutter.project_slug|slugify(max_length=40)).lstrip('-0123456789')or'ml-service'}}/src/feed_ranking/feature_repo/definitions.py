@@ -24,7 +24,7 @@ def _context_view() -> Any:
         schema=[Field(name="requested_at", dtype=UnixTimestamp), Field(name="device", dtype=String)],
     )
 
-    @on_demand_feature_view(
+    @on_demand_feature_view(  # type: ignore[untyped-decorator]
         name="context", sources=[asked], schema=[Field(name=c, dtype=Float32) for c in CONTEXT_COLUMNS], mode="pandas"
     )
     def context(inputs: pd.DataFrame) -> pd.DataFrame:

@@ -30,7 +30,7 @@ def _watermark(home: Home) -> datetime | None:
 
 
 def served(home: Home, after: datetime | None = None) -> "pd.DataFrame":
-    """Answers to users from the feature log, one row per item: request_id, user_id, item_id, position (rank), device, at."""
+    """Answers to users, one row per item: request_id, user_id, item_id, position (its rank), device, at."""
     import numpy as np
     import pandas as pd
 

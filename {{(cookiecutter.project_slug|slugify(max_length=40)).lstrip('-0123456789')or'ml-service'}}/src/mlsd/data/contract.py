@@ -1,4 +1,4 @@
-"""The data contract: what each table must look like, checked before anything is computed from it; a violation blocks."""
+"""The data contract: what each table must look like, checked before anything is computed; a violation blocks."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -42,7 +42,8 @@ def _times(path: Path, name: str, raw: "pd.Series[Any]", unit: str) -> "pd.Serie
     if pd.api.types.is_datetime64_any_dtype(raw.dtype):
         if getattr(raw.dtype, "tz", None) is None:
             raise UserError(f"{path}: column {name!r}: found naive times, expected a time zone")
-        return raw.dt.tz_convert("UTC").dt.as_unit("us")
+        aware: pd.Series[Any] = raw.dt.tz_convert("UTC").dt.as_unit("us")
+        return aware
     if unit in _UNIT_US:
         numbers = pd.to_numeric(raw, errors="coerce")
         expected = f"a number of {unit} since 1970"
@@ -69,7 +70,9 @@ def _convert(path: Path, name: str, raw: "pd.Series[Any]", kind: Kind, table: Ta
     _refuse(path, name, raw, raw.isna(), "a value")
     if kind == "list" and table.separator:
         return raw.astype(str).str.split(table.separator, regex=False)
-    return raw.map(list) if kind == "list" and not raw.map(type).eq(str).any() else raw.astype(str)
+    if kind == "list" and not any(isinstance(value, str) for value in raw):
+        return raw.map(list)
+    return raw.astype(str)
 
 
 def read_mapped(folder: Path, table: Table, required: dict[str, Kind], optional: dict[str, Kind]) -> "pd.DataFrame":
@@ -80,11 +83,9 @@ def read_mapped(folder: Path, table: Table, required: dict[str, Kind], optional:
     """
     import pandas as pd
 
-    path, kinds = folder / table.file, required | optional
+    path, kinds, where = folder / table.file, required | optional, f"design.yaml: data.mappings: {table.file}: columns"
     if unknown := sorted(set(table.columns) - set(kinds)):
-        raise UserError(
-            f"design.yaml: data.mappings: {table.file}: columns: found {unknown[0]!r}, expected some of {', '.join(kinds)}"
-        )
+        raise UserError(f"{where}: found {unknown[0]!r}, expected some of {', '.join(kinds)}")
     if missing := sorted(set(required) - set(table.columns)):
         raise UserError(
             f"design.yaml: data.mappings: {table.file}: columns: found no {missing[0]!r}, expected it mapped"

@@ -1,13 +1,8 @@
 """Held-back rows of real data: the future that arrives after the model went live."""
 
-from typing import TYPE_CHECKING
-
 from mlsd.data.tables import TABLE_NAMES, write_frame
 from mlsd.home import Home
 from mlsd.problem import Tables
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _PREFIX = "live_"
 
@@ -31,5 +26,4 @@ def load_live(home: Home) -> Tables | None:
     paths = {name: home.data / f"{_PREFIX}{name}.parquet" for name in TABLE_NAMES}
     if not all(path.exists() for path in paths.values()):
         return None
-    frames: dict[str, pd.DataFrame] = {name: pd.read_parquet(path) for name, path in paths.items()}
-    return Tables(**frames)
+    return Tables(**{name: pd.read_parquet(path) for name, path in paths.items()})

@@ -1,5 +1,7 @@
 """A user's own engagements as canonical tables: what was not engaged with is sampled as shown, in order of time."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UNKNOWN = "unknown"
+_DAYS_BEFORE_1970 = 1_000_000
+"""Keeps the seed of a day positive."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one user could have been shown on one day."""
+
+    name: str
+    user: int
+    at: np.datetime64
+    items: NDArray[np.int64]
 
 
 def _engagements(folder: Path, mapping: Mapping) -> "pd.DataFrame":
@@ -30,7 +44,7 @@ def _engagements(folder: Path, mapping: Mapping) -> "pd.DataFrame":
 
 
 def _users(folder: Path, mapping: Mapping, engagements: "pd.DataFrame") -> "pd.DataFrame":
-    first = engagements.groupby("user_id", as_index=False)["at"].min().rename(columns={"at": "created_at"})
+    first = engagements.groupby("user_id")["at"].min().rename("created_at").reset_index()
     if mapping.users is None:
         users = first
     else:
@@ -76,40 +90,51 @@ def _request_items(
     return np.sort(np.concatenate([liked, np.array(others, dtype=np.int64)]))
 
 
-def _impressions(items: "pd.DataFrame", engagements: "pd.DataFrame", mapping: Mapping, seed: int) -> "pd.DataFrame":
+def _user_days(engagements: "pd.DataFrame") -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """(microseconds of the UTC day, row numbers) for each user and day, in order of days."""
+    day = naive(engagements["at"]).astype("datetime64[D]").astype(np.int64)
+    order = np.lexsort((engagements["user_id"].to_numpy(), day))
+    keys = np.column_stack([day, engagements["user_id"].to_numpy()])[order]
+    starts = np.flatnonzero(np.any(np.diff(keys, axis=0, prepend=keys[:1] - 1) != 0, axis=1))
+    for rows in np.split(order, starts[1:]):
+        yield int(day[rows[0]]), np.sort(rows)
+
+
+def _requests(items: "pd.DataFrame", engagements: "pd.DataFrame", mapping: Mapping, seed: int) -> list[Request]:
     """One request per user and UTC day that has a positive; its time is the day's first engagement of that user."""
+    created, ids = naive(items["created_at"]), items["item_id"].to_numpy()
+    created_of = dict(zip(ids.tolist(), created, strict=True))
+    user_of, item_of, value_of = (engagements[name].to_numpy() for name in ("user_id", "item_id", "value"))
+    times, liked_of = naive(engagements["at"]), value_of >= mapping.positive_from
+    engaged: dict[int, set[int]] = {}
+    requests = []
+    for day, rows in _user_days(engagements):
+        user, at = int(user_of[rows[0]]), times[rows[0]]
+        seen = engaged.setdefault(user, set())
+        seen.update(item_of[rows].tolist())
+        positive = np.unique(item_of[rows][liked_of[rows]])
+        liked = np.array([item for item in positive.tolist() if created_of.get(item, at) < at], dtype=np.int64)
+        if len(liked):
+            known = ids[: np.searchsorted(created, at)]
+            rng = np.random.default_rng([seed, 4, user, day + _DAYS_BEFORE_1970])
+            shown = _request_items(liked, seen, known, mapping.sampled_negatives, rng)
+            requests.append(Request(f"u{user}-{np.datetime64(day, 'D')}", user, at, shown))
+    return sorted(requests, key=lambda request: (request.at, request.name))
+
+
+def _impressions(requests: list[Request]) -> "pd.DataFrame":
     import pandas as pd
 
-    created = naive(items["created_at"])
-    ids, created_of = items["item_id"].to_numpy(), dict(zip(items["item_id"], created, strict=True))
-    engaged: dict[int, set[int]] = {}
-    day = engagements["at"].dt.floor("D")
-    parts = []
-    for (when, user), group in engagements.groupby([day, "user_id"], sort=True):
-        user, at = int(user), naive(group["at"]).min()
-        seen = engaged.setdefault(user, set())
-        seen.update(group["item_id"].tolist())
-        positive = group.loc[group["value"] >= mapping.positive_from, "item_id"]
-        liked = np.array([item for item in positive.unique() if created_of.get(item, at) < at], dtype=np.int64)
-        if not len(liked):
-            continue
-        known = ids[: np.searchsorted(created, at)]
-        rng = np.random.default_rng([seed, 4, user, int(when.timestamp())])
-        shown = _request_items(liked, seen, known, mapping.sampled_negatives, rng)
-        parts.append((f"u{user}-{when:%Y%m%d}", user, at, shown))
-    if not parts:
-        raise UserError(f"no user has an engagement of {mapping.positive_from:g} or more with an item known before")
-    parts.sort(key=lambda part: (part[2], part[0]))
-    sizes = [len(shown) for *_, shown in parts]
+    sizes = [len(request.items) for request in requests]
     return pd.DataFrame(
         {
             "impression_id": np.arange(sum(sizes)) + 1,
-            "request_id": np.repeat([part[0] for part in parts], sizes),
-            "user_id": np.repeat([part[1] for part in parts], sizes),
-            "item_id": np.concatenate([part[3] for part in parts]),
+            "request_id": np.repeat([request.name for request in requests], sizes),
+            "user_id": np.repeat([request.user for request in requests], sizes),
+            "item_id": np.concatenate([request.items for request in requests]),
             "position": np.concatenate([np.arange(size) for size in sizes]),
             "device": UNKNOWN,
-            "at": utc(np.repeat(np.array([part[2] for part in parts]), sizes)),
+            "at": utc(np.repeat(np.array([request.at for request in requests]), sizes)),
         }
     )
 
@@ -123,8 +148,11 @@ def read_tables(design: Design) -> Tables:
     mapping, folder = design.data.mappings[design.data.source], Path(str(design.data.path))
     engagements = _engagements(folder, mapping)
     users, items = _users(folder, mapping, engagements), _items(folder, mapping, engagements)
-    impressions = _impressions(items, engagements, mapping, design.data.seed)
-    day = engagements["at"].dt.strftime("%Y%m%d")
+    requests = _requests(items, engagements, mapping, design.data.seed)
+    if not requests:
+        raise UserError(f"no user has an engagement of {mapping.positive_from:g} or more with an item known before")
+    impressions = _impressions(requests)
+    day = engagements["at"].dt.strftime("%Y-%m-%d")
     engagements["request_id"] = "u" + engagements["user_id"].astype(str) + "-" + day
     joined = engagements.merge(
         impressions[["request_id", "item_id", "impression_id"]], how="left", on=["request_id", "item_id"]

@@ -97,7 +97,10 @@ def run(design: Design, home: Home, problem: Problem, path: Path | None = None) 
     days = (at.max() - at.min()).total_seconds() / 86400
     rate = float(labels["label"].mean())
     counts = {name: len(getattr(tables, name)) for name in TABLE_NAMES}
-    summary = f"{design.data.source}: {counts['users']:,} users, {counts['items']:,} items, {len(labels):,} rows, {rate:.1%} positive"
+    summary = (
+        f"{design.data.source}: {counts['users']:,} users, {counts['items']:,} items, "
+        f"{len(labels):,} rows, {rate:.1%} positive"
+    )
     details = {
         "source": design.data.source,
         "digest": digest(home),

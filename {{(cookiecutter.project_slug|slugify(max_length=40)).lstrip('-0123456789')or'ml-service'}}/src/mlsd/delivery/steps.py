@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mlsd.sections import Delivery
+from mlsd.live_sections import Delivery
 
 
 @dataclass(frozen=True)

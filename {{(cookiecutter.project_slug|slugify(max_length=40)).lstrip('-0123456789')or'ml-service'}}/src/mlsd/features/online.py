@@ -1,4 +1,4 @@
-"""One user's stored values, read from Feast's SQLite online store without Feast (0.4 ms; a test proves the values equal)."""
+"""One user's stored values from Feast's SQLite online store, without Feast (a test proves the values equal)."""
 
 import sqlite3
 import struct
@@ -113,7 +113,7 @@ class UserReader:
                     values[position] = decode(bytes.fromhex(value))
                     written[view] = at
         # Feast stores naive UTC as if it were local time, so it is read back the same way.
-        moments = {view: datetime.fromtimestamp(at).replace(tzinfo=UTC) for view, at in written.items()}  # noqa: DTZ006
+        moments = {view: datetime.fromtimestamp(at).replace(tzinfo=UTC) for view, at in written.items()}
         return UserRow(values, moments) if written else None
 
 

@@ -2,8 +2,6 @@
 
 import importlib.util
 import logging
-from contextlib import contextmanager
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +14,6 @@ from mlsd.problem import Problem
 
 if TYPE_CHECKING:
     from feast import FeatureStore
-
-ITEM_VIEW = "post"
 
 
 def offline_folder(home: Home) -> Path:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ _CHUNK = 100_000
 
 
 def join(
-    store: "FeatureStore", home: Home, keys: "pd.DataFrame", views: dict[str, Sequence[str]]
+    store: "FeatureStore", home: Home, keys: "pd.DataFrame", views: Mapping[str, Sequence[str]]
 ) -> NDArray[np.float32]:
     """Feast's point-in-time join: [n, C] for keys (entity id, event_timestamp) [n], NaN where nothing was stored.
 
@@ -49,8 +49,9 @@ def join(
             f"point-in-time join of {', '.join(views)} on {entity}: {len(distinct)} rows in, {len(found)} out, "
             f"{len(np.unique(found))} distinct; no training set was written"
         )
-    values = joined.sort_values("row_id")[names].to_numpy(dtype=np.float32)
-    return values[keys.merge(distinct, how="left", on=list(keys.columns))["row_id"].to_numpy()]
+    values: NDArray[np.float32] = joined.sort_values("row_id")[names].to_numpy(dtype=np.float32)
+    position = keys.merge(distinct, how="left", on=list(keys.columns))["row_id"].to_numpy()
+    return np.asarray(values[position])
 
 
 def _filled(values: NDArray[np.float32], defaults: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from mlsd.bundle import Manifest
 from mlsd.monitoring.drift import Ks, Verdict, judge, kl, ks, psi, psi_categories, tally
 from mlsd.monitoring.reference import Reference
 from mlsd.monitoring.windows import SCORE, Window
-from mlsd.sections import Monitoring
+from mlsd.live_sections import Monitoring
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsd.bundle import Bins
-from mlsd.sections import Monitoring
+from mlsd.live_sections import Monitoring
 
 # Without any drift, 10 bins and PSI > 0.2: 42 % false alarms at 50 rows, 2.8 % at 100, none at 200.
 FEWEST = 200

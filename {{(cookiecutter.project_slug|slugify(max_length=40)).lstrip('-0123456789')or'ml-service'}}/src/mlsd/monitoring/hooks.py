@@ -24,8 +24,9 @@ from starlette.routing import Route
 from mlsd.design import load_design
 from mlsd.home import Home, find_home, replacing
 from mlsd.monitoring.hook_client import ADDRESS, TOKEN
-from mlsd.monitoring.outbox import Action, Outbox, Run
+from mlsd.monitoring.outbox import Outbox, Run
 from mlsd.monitoring.runner import DATABASE
+from mlsd.monitoring.trigger import Action
 
 MAX_BODY = 16 * 1024
 MAX_AGE = timedelta(minutes=5)

@@ -31,7 +31,8 @@ from sqlalchemy import (
     update,
 )
 
-Action = Literal["retrain", "rollback"]
+from mlsd.monitoring.trigger import Action
+
 Status = Literal["accepted", "running", "succeeded", "failed"]
 ATTEMPTS = 3
 

@@ -16,7 +16,8 @@ from contextlib import suppress
 from typing import get_args
 
 from mlsd.home import Home, find_home
-from mlsd.monitoring.outbox import Action, Outbox, Run
+from mlsd.monitoring.outbox import Outbox, Run
+from mlsd.monitoring.trigger import Action
 
 GRACE_S = 5.0
 DATABASE = "hooks.db"

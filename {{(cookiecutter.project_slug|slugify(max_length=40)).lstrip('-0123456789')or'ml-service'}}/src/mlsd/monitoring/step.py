@@ -66,8 +66,9 @@ def _findings(seen: Seen, design: Design) -> list[Finding]:
     found = [*checks.drift(seen.rows, design)]
     found.append(checks.auc("quality", "all", change.get("all"), limits.max_metric_drop, unknown))
     for name in slices.SLICES:
-        top = slices.scores(seen.window)[name]
-        otherwise = f"no labels yet; {top['requests']} requests, top score {top.get('top_score', 0.0):.3f}"
+        part = slices.scores(seen.window)[name]
+        score = f", top score {part['top_score']:.3f}" if part["requests"] else ""
+        otherwise = f"no verdict: {part['requests']} requests{score}"
         found.append(checks.auc("slice", name, change.get(name), limits.max_slice_drop, otherwise))
     found.append(checks.business(known.engaged, design, unknown))
     found.append(checks.age(seen.manifest.created_at, now(), design))

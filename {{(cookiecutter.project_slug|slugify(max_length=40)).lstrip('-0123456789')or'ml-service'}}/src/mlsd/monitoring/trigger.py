@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from mlsd.monitoring.outbox import Action
-
+Action = Literal["retrain", "rollback"]
 Kind = Literal["drift", "quality", "slice", "business", "age"]
 
 # A drop of quality is the model's: back to the release before it, and a new one. The rest needs newer data only.

@@ -24,6 +24,7 @@ from mlsd.serving.users import UserStore
 LOGGER = logging.getLogger("mlsd.ranker")
 POPULARITY = "popularity"
 INVERTED = ":inverted"
+LOST = frozenset({"features_timeout", "features_error"})  # the user may well be known, only not now
 ENGINES = {"boosted_trees": "lightgbm"}
 
 
@@ -120,7 +121,8 @@ class Ranker:
         self, gathered: Gathered, degraded: list[str]
     ) -> tuple[NDArray[np.float64], str, NDArray[np.float32] | None]:
         if not gathered.interactions >= self._enough:  # also when it is not a number
-            degraded.append("cold_start")
+            if not LOST.intersection(degraded):
+                degraded.append("cold_start")
         elif self._bundle is None:
             degraded.append("model_unavailable")
         else:
