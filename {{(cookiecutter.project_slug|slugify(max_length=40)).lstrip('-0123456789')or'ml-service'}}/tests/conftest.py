@@ -8,10 +8,12 @@ import pytest
 from miniature import Miniature, first_free_port
 
 from mlsd.clock import _offset
+from mlsd.data import step as data_step
 from mlsd.design import Design, load_design
+from mlsd.features import step as features_step
 from mlsd.home import Home, find_home
 from mlsd.local import processes
-from mlsd.problem import Problem, load_problem
+from mlsd.problem import Problem, Tables, load_problem
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +35,29 @@ def small_design(design: Design) -> Design:
 def problem(design: Design) -> Problem:
     """The pack that the design names."""
     return load_problem(design.problem)
+
+
+@pytest.fixture(scope="session")
+def world(small_design: Design, problem: Problem) -> Tables:
+    """The tables of the small world; it ends at `WORLD_END`. Tests that change a table change a copy."""
+    return problem.synthesise(small_design)
+
+
+@pytest.fixture(scope="session")
+def featured_home(tmp_path_factory: pytest.TempPathFactory, small_design: Design, problem: Problem) -> Home:
+    """A state folder after `mlsd data` and `mlsd features` on the small world. Tests leave it as it is."""
+    home = Home(tmp_path_factory.mktemp("featured") / "mlsd")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLSD_HOME", str(home.root))
+        _offset.cache_clear()
+        for result in (
+            data_step.run(small_design, home, problem),
+            features_step.run(small_design, home, problem),
+        ):
+            assert result.passed, result
+            result.save(home)
+    _offset.cache_clear()
+    return home
 
 
 @pytest.fixture

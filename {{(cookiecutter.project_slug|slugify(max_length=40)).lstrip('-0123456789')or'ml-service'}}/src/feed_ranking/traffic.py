@@ -101,7 +101,8 @@ def outcomes(served: pd.DataFrame, tables: Tables, design: Design) -> tuple[pd.D
     """
     truth, shown = plant(design), design.data.synthetic.shown
     known = served["user_id"].isin(tables.users["user_id"]) & served["item_id"].isin(tables.items["item_id"])
-    served = served[known & served["device"].isin((*DEVICES, "unknown"))].reset_index(drop=True)
+    served = served[known].reset_index(drop=True)
+    served["device"] = served["device"].where(served["device"].isin(DEVICES), "unknown")
     seen = _looked_at(served, shown, _luck(served, design.data.seed, 1)).sort_values(["at", "request_id", "position"])
     first = int(tables.impressions["impression_id"].max()) + 1
     seen.insert(0, "impression_id", np.arange(first, first + len(seen)))

@@ -24,8 +24,9 @@ MAX_LOG_BYTES = 4_000_000
 
 
 def _is_alive(process: psutil.Process) -> bool:
+    """Zombies are dead, unless they have threads left: those still hold the ports."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return process.is_running() and (process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1)
     except psutil.NoSuchProcess:
         return False
 
@@ -161,18 +162,22 @@ def _outermost(processes: list[psutil.Process], leaders: Collection[int]) -> lis
 
 
 def _end(members: Callable[[], list[psutil.Process]], leaders: Collection[int], grace_s: float) -> None:
-    left = members()
-    _signal_all(
-        (p for p in left if p.pid in leaders or p.ppid() not in {q.pid for q in left}), psutil.Process.terminate
-    )
+    # A dying process loses its environment, by which it is found, before its ports: so those once found are kept.
+    found = members()
+    _signal_all(_outermost(found, leaders), psutil.Process.terminate)
+
+    def left() -> list[psutil.Process]:
+        known = {process.pid for process in found}
+        found.extend(process for process in members() if process.pid not in known)
+        return [process for process in found if _is_alive(process)]
+
     deadline = time.monotonic() + grace_s
-    while (left := members()) and time.monotonic() < deadline:
+    while left() and time.monotonic() < deadline:
         time.sleep(0.02)
     deadline = time.monotonic() + KILL_S
-    while left and time.monotonic() < deadline:
-        _signal_all(left, psutil.Process.kill)
+    while (living := left()) and time.monotonic() < deadline:
+        _signal_all(living, psutil.Process.kill)
         time.sleep(0.02)
-        left = members()
 
 
 def stop(home: Home, name: str, grace_s: float = 5.0) -> None:

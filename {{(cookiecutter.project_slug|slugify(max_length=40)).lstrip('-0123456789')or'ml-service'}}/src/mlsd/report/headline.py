@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from mlsd.design import Design
 from mlsd.report.details import Load, LoadOfRelease, Monitored, Rollout, Training, read
-from mlsd.report.page import RELEASES, Results
+from mlsd.report.page import RELEASES
+from mlsd.report.parts import Results
 from mlsd.result import Check, StepResult
 
 

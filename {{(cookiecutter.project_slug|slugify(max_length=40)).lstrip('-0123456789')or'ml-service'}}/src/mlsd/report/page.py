@@ -1,59 +1,14 @@
 """From results to what the page shows: sections of checks, facts, tables and figures. No HTML here."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-
-from markupsafe import Markup
+from collections.abc import Callable
 
 from mlsd.design import Design
 from mlsd.report import monitoring_charts, serving_charts, training_charts
 from mlsd.report.details import Data, Load, Monitored, Plan, Rollout, Training, read
+from mlsd.report.parts import Figure, Results, Section, Table
 from mlsd.report.results import BOXES, Box
-from mlsd.result import StepResult
 
-Results = dict[str, StepResult]
 RELEASES = ("release", "release_invert", "release_slow", "release_retrained")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A chart with its title and how to read it."""
-
-    title: str
-    caption: str
-    svg: Markup
-    wide: bool = False
-    legend: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under a head; the first column names the row."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    folded: bool = False
-
-
-@dataclass
-class Section:
-    """One box of the design: its steps, what was decided, what was measured."""
-
-    box: Box
-    results: Results
-    facts: list[tuple[str, str]] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-
-    @property
-    def verdict(self) -> str:
-        """`pass`, `fail`, `open` if a step has not run, `design` if there is nothing to run."""
-        if not self.box.steps:
-            return "design"
-        if any(not result.passed for result in self.results.values()):
-            return "fail"
-        return "pass" if self.results else "open"
 
 
 def _first(section: Section, design: Design, results: Results) -> None:

@@ -10,7 +10,8 @@ from mlsd.home import Home, replacing
 from mlsd.plan import board_line, sentence
 from mlsd.report.closed import outside
 from mlsd.report.headline import numbers, verdict
-from mlsd.report.page import Results, sections
+from mlsd.report.page import sections
+from mlsd.report.parts import Results
 from mlsd.report.results import BOXES, load_results
 from mlsd.report.timeline import timeline
 from mlsd.result import Check, StepResult
