@@ -37,6 +37,11 @@ class TableRules:
     may_be_empty: bool = False
 
 
+def shown(value: Any) -> str:
+    """A value of a frame as a person would write it."""
+    return repr(value.item() if hasattr(value, "item") else value)
+
+
 def _has_kind(values: "pd.Series[Any]", kind: Kind) -> bool:
     import pandas as pd
     from pandas.api import types
@@ -60,7 +65,7 @@ def _found(values: "pd.Series[Any]", kind: Kind) -> str:
         zone = getattr(values.dtype, "tz", None)
         return f"times in {zone}" if zone else "naive times (no time zone)"
     example = values.dropna().head(1)
-    return f"{values.dtype}" + (f" such as {example.iloc[0]!r}" if len(example) else "")
+    return f"{values.dtype}" + (f" such as {shown(example.iloc[0])}" if len(example) else "")
 
 
 def _bad_values(values: "pd.Series[Any]", column: Column, tables: Tables) -> Iterator[tuple[Any, str]]:
@@ -91,7 +96,7 @@ def _column_problems(frame: "pd.DataFrame", column: Column, where: str, tables: 
     for mask, expected in _bad_values(values, column, tables):
         if count := int(mask.sum()):
             row = int(mask.to_numpy().argmax())
-            yield f"{where}: row {row}: found {values.iloc[row]!r}, expected {expected} ({count} of {len(frame)} rows)"
+            yield f"{where}: row {row}: found {shown(values.iloc[row])}, expected {expected} ({count} of {len(frame)} rows)"
 
 
 def _table_problems(rules: TableRules, tables: Tables) -> Iterator[str]:

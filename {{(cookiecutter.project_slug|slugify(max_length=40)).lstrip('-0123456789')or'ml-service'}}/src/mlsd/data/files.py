@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mlsd.data.contract import shown
 from mlsd.errors import UserError
 from mlsd.sections import Table
 
@@ -32,7 +33,7 @@ def _refuse(path: Path, name: str, raw: "pd.Series[Any]", bad: "pd.Series[bool]"
     if bad.any():
         row = int(bad.to_numpy().argmax())
         raise UserError(
-            f"{path}: row {row + 1}: column {name!r}: found {raw.iloc[row]!r}, expected {expected} ({bad.sum()} rows)"
+            f"{path}: row {row + 1}: column {name!r}: found {shown(raw.iloc[row])}, expected {expected} ({bad.sum()} rows)"
         )
 
 

@@ -56,23 +56,18 @@ def _details(home: Home, outcome: Outcome, versions: dict[str, int], held: InSer
     return details
 
 
-def _verdict(rung: Rung, role: str) -> Check:
-    return Check(
-        name=f"{role} {rung.name}",
-        designed="passes every gate",
-        measured="passed" if rung.passed else f"refused: {rung.reason}",
-        passed=rung.passed,
-    )
+def _refused(rung: Rung) -> Check:
+    return Check(name=f"refused {rung.name}", designed="not used", measured=str(rung.reason), passed=True)
 
 
-def _checks(outcome: Outcome, held: InService | None) -> list[Check]:
-    """The chosen model's gates first; what else was refused, with its reason; then the data's."""
+def _checks(outcome: Outcome) -> list[Check]:
+    """The best chosen model's gates first; what was refused, with its reason; then the data's."""
     if not outcome.rungs:
         return outcome.checks
     choice = outcome.choice
-    shown = (choice.challenger if held else choice.champion) or max(outcome.rungs[1:], key=lambda r: r.ndcg10).name
+    shown = choice.challenger or choice.champion or max(outcome.rungs[1:], key=lambda r: r.ndcg10).name
     rung = next(rung for rung in outcome.rungs if rung.name == shown)
-    others = [] if held or rung is outcome.rungs[-1] else [_verdict(outcome.rungs[-1], "challenger")]
+    others = [_refused(other) for other in outcome.rungs[1:] if other is not rung and not other.passed]
     return [*rung.checks, *others, *([choice.check] if choice.check else []), *outcome.checks]
 
 
@@ -115,7 +110,7 @@ def run(design: Design, home: Home, problem: Problem, window_days: int | None = 
         versions = _run(home, folder, arguments)
         outcome = read_outcome(folder)
     details = _details(home, outcome, versions, held)
-    checks = _checks(outcome, held)
+    checks = _checks(outcome)
     return StepResult(step="train", summary=_summary(outcome, details), checks=checks, details=details, at=until)
 
 

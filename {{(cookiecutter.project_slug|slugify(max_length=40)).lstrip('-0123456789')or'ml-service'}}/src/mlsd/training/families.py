@@ -15,8 +15,8 @@ from mlsd.training.rows import Rows
 # One thread: the sums inside a tree depend on the number, and two threads that wait for each other on a busy machine
 # took three times as long as one (3.1 s against 9 s for 190,000 rows x 58 features).
 THREADS = 1
-# Engagements are rare (5 % of rows): small leaves learn noise. Measured on the synthetic world: NDCG@10 +0.01.
-SHAPE = {"min_data_in_leaf": 100, "feature_fraction": 0.5, "max_bin": 63}
+# Engagements are rare (5 % of rows): small leaves learn noise. NDCG@10 +0.01 on the synthetic world, +0.005 on MovieLens.
+SHAPE = {"min_data_in_leaf": 100, "feature_fraction": 0.5, "max_bin": 63, "lambda_l2": 20.0}
 TRUNCATION = 30  # ranks that lambdarank pushes on; a little above the cut of NDCG@10 (LightGBM's default)
 
 
@@ -33,14 +33,14 @@ def fit_logistic(rows: Rows) -> Fitted:
     """Logistic regression on standardised features; a missing value counts as the mean."""
     from sklearn.linear_model import LogisticRegression
 
-    matrix = rows.matrix.astype(np.float64)
-    seen = np.isfinite(matrix)
-    count = np.maximum(seen.sum(axis=0), 1)
-    mean = np.where(seen, matrix, 0.0).sum(axis=0) / count
-    centred = np.where(seen, matrix - mean, 0.0)
-    scale = np.sqrt((centred**2).sum(axis=0) / count)
+    matrix = np.where(np.isfinite(rows.matrix), rows.matrix, np.float32(np.nan))
+    known = np.isfinite(matrix).any(axis=0)
+    mean, scale = np.zeros(matrix.shape[1]), np.ones(matrix.shape[1])
+    mean[known] = np.nanmean(matrix[:, known], axis=0, dtype=np.float64)
+    scale[known] = np.nanstd(matrix[:, known], axis=0, dtype=np.float64)
     scale[scale < 1e-12] = 1.0
-    model = LogisticRegression(max_iter=300).fit(centred / scale, rows.label)
+    standard = ((matrix - mean) / scale).astype(np.float32)  # half the time of float64 for the same model
+    model = LogisticRegression(max_iter=300).fit(np.nan_to_num(standard, copy=False), rows.label)
     linear = Linear(
         mean=mean.tolist(),
         scale=scale.tolist(),

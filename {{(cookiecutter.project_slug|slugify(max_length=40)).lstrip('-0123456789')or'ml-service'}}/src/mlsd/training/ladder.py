@@ -1,6 +1,7 @@
 """The ladder: popularity, logistic regression, boosted trees, and the challenger with the ranking objective."""
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,9 @@ from pathlib import Path
 from mlsd.design import Design
 from mlsd.problem import Problem
 from mlsd.training import gates, latency
-from mlsd.training.candidate import Lineage, calibrated_popularity, draft, seal
+from mlsd.training.candidate import Fits, Lineage, calibrated_popularity, draft, seal
 from mlsd.training.families import Fitted, fit_logistic, fit_trees
-from mlsd.training.rows import Rows
+from mlsd.training.rows import Rows, joined
 from mlsd.training.rung import BASELINE, Rung, Scored, measure
 
 LOG = logging.getLogger("mlsd")
@@ -26,15 +27,19 @@ class Parts:
     test: Rows
 
 
-def _fits(rows: Rows, design: Design, features: tuple[str, ...]) -> list[Fitted]:
+def _fits(parts: Parts, design: Design, features: tuple[str, ...]) -> list[Fits]:
     """From plain to complex, fitted two at a time. A challenger that is pointwise, as the champion is, is larger."""
     leaves = design.training.leaves
     last = 2 * leaves if design.ranking == "pointwise" else leaves
+    models: list[Callable[[Rows], Fitted]] = [
+        lambda rows: fit_trees(rows, design, features, design.ranking, leaves=last),
+        lambda rows: fit_trees(rows, design, features, "pointwise", leaves=leaves),
+        fit_logistic,
+    ]
+    everything = joined(parts.train, parts.validation)
     with ThreadPoolExecutor(2) as pool:
-        challenger = pool.submit(fit_trees, rows, design, features, design.ranking, leaves=last)
-        trees = pool.submit(fit_trees, rows, design, features, "pointwise", leaves=leaves)
-        logistic = pool.submit(fit_logistic, rows)
-        return [logistic.result(), trees.result(), challenger.result()]
+        futures = [(pool.submit(fit, everything), pool.submit(fit, parts.train)) for fit in models]
+        return [Fits(trial=trial.result(), final=final.result()) for final, trial in reversed(futures)]
 
 
 def climb(design: Design, problem: Problem, parts: Parts, lineage: Lineage, folder: Path) -> list[Rung]:
@@ -48,10 +53,11 @@ def climb(design: Design, problem: Problem, parts: Parts, lineage: Lineage, fold
     baseline = Scored.of(test, calibrated_popularity(parts.validation, test))
     rungs = [measure(BASELINE, test, baseline, baseline, None, rounds=rounds, seed=seed)]
     logistic: Scored | None = None
-    for fitted in _fits(parts.train, design, problem.feature_names):
+    for fits in _fits(parts, design, problem.feature_names):
+        fitted = fits.final
         name = f"{fitted.family}/{fitted.objective}"
         name += "/large" if any(rung.name == name for rung in rungs) else ""
-        bundle = draft(fitted, (parts.train, parts.validation), design, problem, lineage)
+        bundle = draft(fits, (parts.train, parts.validation), design, problem, lineage)
         model = Scored.of(test, bundle.score(test.matrix))
         rung = measure(name, test, model, baseline, logistic, rounds=rounds, seed=seed)
         taken = latency.measure(bundle, test.matrix, design.scale.candidates)

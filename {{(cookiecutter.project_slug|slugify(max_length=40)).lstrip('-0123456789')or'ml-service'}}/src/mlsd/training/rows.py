@@ -46,3 +46,16 @@ def from_frame(frame: pd.DataFrame, features: tuple[str, ...]) -> Rows:
         start=ordered["at"].iloc[0],
         end=ordered["at"].iloc[-1],
     )
+
+
+def joined(earlier: Rows, later: Rows) -> Rows:
+    """All rows of two parts of a temporal split."""
+    return Rows(
+        matrix=np.concatenate([earlier.matrix, later.matrix]),
+        label=np.concatenate([earlier.label, later.label]),
+        request=np.concatenate([earlier.request, later.request + len(earlier.sizes)]),
+        popularity=np.concatenate([earlier.popularity, later.popularity]),
+        slices={name: np.concatenate([flags, later.slices[name]]) for name, flags in earlier.slices.items()},
+        start=earlier.start,
+        end=later.end,
+    )

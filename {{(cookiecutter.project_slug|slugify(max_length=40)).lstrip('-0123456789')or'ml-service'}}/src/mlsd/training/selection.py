@@ -12,8 +12,6 @@ from mlsd.training.bootstrap import interval
 from mlsd.training.rows import Rows
 from mlsd.training.rung import BASELINE, Rung, Scored
 
-PREFERRED = ("boosted_trees/pointwise", "logistic_regression/pointwise")
-
 
 class InService(BaseModel):
     """The model that serves now: its registered version and its bundle."""
@@ -46,19 +44,26 @@ def score(rung: Rung, rows: Rows) -> Scored:
     return Scored.of(rows, load_bundle(Path(str(rung.bundle)), rung.digest).score(rows.matrix))
 
 
+def _best_first(rungs: list[Rung]) -> list[Rung]:
+    """Rungs that passed every gate, by NDCG@10 of the newest rows; of equals the plainer one first."""
+    passed = [rung for rung in rungs if rung.passed and rung.name != BASELINE]
+    return sorted(passed, key=lambda rung: -rung.ndcg10)
+
+
 def choose_first(rungs: list[Rung], rows: Rows, draw: tuple[int, int]) -> Choice:
-    """No model serves yet: boosted trees, else logistic regression, become champion; the last rung challenges."""
-    passed = {rung.name: rung for rung in rungs if rung.passed}
-    champion = next((name for name in PREFERRED if name in passed), None)
-    last = rungs[-1].name
-    if champion is None or last not in passed or last == champion:
-        return Choice(champion=champion or (last if last in passed else None))
-    held = score(passed[champion], rows)
-    check = _compare("the champion", score(passed[last], rows), held, *draw)
+    """No model serves yet: the runner-up becomes champion, the best one challenges it through every step of a release.
+
+    The first release has nothing to be compared with on live traffic, so it is the second best that goes live unproven.
+    """
+    passed = _best_first(rungs)
+    if len(passed) < 2:
+        return Choice(champion=passed[0].name if passed else None)
+    best, champion = passed[0], passed[1]
+    held = score(champion, rows)
     return Choice(
-        champion=champion,
-        challenger=last if check.passed else None,
-        check=check,
+        champion=champion.name,
+        challenger=best.name,
+        check=_compare("the champion", score(best, rows), held, *draw),
         champion_ndcg10=float(held.ranking.ndcg.mean()),
     )
 
@@ -88,9 +93,9 @@ def choose_next(
     columns = [features.index(name) for name in old.manifest.feature_names]
     held = Scored.of(rows, old.score(rows.matrix[:, columns]))
     ndcg = float(held.ranking.ndcg.mean())
-    passed = [rung for rung in rungs if rung.passed and rung.name != BASELINE]
+    passed = _best_first(rungs)
     if not passed:
         return Choice(champion_ndcg10=ndcg)
-    best = max(passed, key=lambda rung: rung.ndcg10)
+    best = passed[0]
     check = _compare(f"the champion, version {champion.version}", score(best, rows), held, *draw)
     return Choice(challenger=best.name if check.passed else None, check=check, champion_ndcg10=ndcg)
