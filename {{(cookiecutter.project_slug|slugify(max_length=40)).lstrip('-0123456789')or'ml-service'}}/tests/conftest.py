@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from miniature import Miniature, first_free_port
+from ratings import write_ratings
 
 from mlsd.clock import _offset
 from mlsd.data import step as data_step
@@ -66,6 +67,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("MLSD_HOME", str(tmp_path / "mlsd"))
     _offset.cache_clear()
     return find_home()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder of ratings in the layout of MovieLens."""
+    return write_ratings(tmp_path / "files")
 
 
 @pytest.fixture

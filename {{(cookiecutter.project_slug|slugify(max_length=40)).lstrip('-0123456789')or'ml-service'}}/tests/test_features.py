@@ -1,5 +1,6 @@
 """The functions that training and serving share: a row has the same bits alone and in a batch (3.14)."""
 
+import os
 import subprocess
 import sys
 
@@ -86,5 +87,7 @@ def test_the_request_path_imports_numpy_only() -> None:
         "p.assemble(p.user_defaults[None], p.item_defaults[None], c); "
         "print(sorted({'pandas', 'feast', 'scipy', 'pyarrow', 'mlflow', 'sklearn', 'lightgbm'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=env)
     assert done.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""Feature rows: a row at time t has seen only events before t; what is planted later changes no bit of it (3.13, 3.26)."""
+"""Feature rows: a row at time t has seen only events before t; what is planted later changes nothing (3.13, 3.26)."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -68,7 +68,9 @@ def test_the_time_of_each_view_is_read(featured_home: Home, small_design: Design
 def test_feast_computes_the_same_context(featured_home: Home, small_design: Design, problem: Problem) -> None:
     from feed_ranking.features import CONTEXT_COLUMNS
 
-    rows = [{"requested_at": NOW - timedelta(hours=7 * k), "device": d} for k, d in enumerate(["mobile", "desktop", "x"])]
+    rows = [
+        {"requested_at": NOW - timedelta(hours=7 * k), "device": d} for k, d in enumerate(["mobile", "desktop", "x"])
+    ]
     references = [f"context:{name}" for name in CONTEXT_COLUMNS]
     answer = open_store(small_design, featured_home).get_online_features(references, rows).to_dict()
     at = np.array([row["requested_at"].replace(tzinfo=None) for row in rows], "datetime64[us]")  # type: ignore[attr-defined]
@@ -158,7 +160,9 @@ def test_defaults_replace_what_is_absent_or_too_old(design: Design, problem: Pro
 
 
 def session(problem: Problem, user: int, at: datetime, value: float) -> pd.DataFrame:
-    row = {"user_id": user, "event_timestamp": pd.Timestamp(at)} | dict.fromkeys(problem.user_views["interaction"], value)
+    row = {"user_id": user, "event_timestamp": pd.Timestamp(at)} | dict.fromkeys(
+        problem.user_views["interaction"], value
+    )
     return pd.DataFrame([row]).astype(dict.fromkeys(problem.user_views["interaction"], "float32"))
 
 

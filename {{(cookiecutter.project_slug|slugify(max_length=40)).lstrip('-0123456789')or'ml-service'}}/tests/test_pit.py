@@ -15,7 +15,7 @@ ROW_KEYS, ROW_TIMES = RANDOM.integers(0, 8, 80), RANDOM.integers(0, 120, 80)
 def plain(window: int | None, last: int | None) -> NDArray[np.float64]:
     result = []
     for key, time in zip(ROW_KEYS, ROW_TIMES, strict=True):
-        mine = np.flatnonzero((KEYS == key) & (time > TIMES))
+        mine = np.flatnonzero((key == KEYS) & (time > TIMES))
         mine = mine[np.argsort(TIMES[mine], kind="stable")]
         if window is not None:
             mine = mine[TIMES[mine] >= time - window]

@@ -63,7 +63,9 @@ def test_columns_are_what_training_reads(featured_home: Home, problem: Problem) 
 def test_values_are_those_of_a_plain_as_of_join(featured_home: Home, small_design: Design, problem: Problem) -> None:
     rows = frame_of(featured_home).sample(60, random_state=4)
     device = load_tables(featured_home).impressions.set_index("impression_id")["device"]
-    offline = {v: pd.read_parquet(offline_folder(featured_home) / f"{v}.parquet") for v in ("user", "interaction", "post")}
+    offline = {
+        v: pd.read_parquet(offline_folder(featured_home) / f"{v}.parquet") for v in ("user", "interaction", "post")
+    }
     limits = {"user": "user", "interaction": "interaction", "post": "item"}
 
     def newest(view: str, key: int, at: pd.Timestamp, names: tuple[str, ...]) -> np.ndarray:
@@ -140,7 +142,7 @@ def test_without_a_mature_label_there_is_nothing_to_train_on(
 def test_a_row_from_the_future_is_refused(copied: Home, small_design: Design, problem: Problem) -> None:
     tables = problem.feature_tables(load_tables(copied), small_design, NOW)
     early = datetime(2026, 3, 1, tzinfo=UTC)
-    with pytest.raises(UserError, match="feature view user: found .* rows after 2026-03-01"):
+    with pytest.raises(UserError, match=r"feature view user: found .* rows after 2026-03-01"):
         materialise(small_design, copied, problem, tables, end=early, now=early)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,6 +157,8 @@ def main(argv: list[str] | None = None) -> int:
     from mlsd.local import console
     from mlsd.local.context import load_context
 
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # of libraries, about themselves
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         return console.run(load_context(), lambda context: COMMANDS[args.command][1](context, args), args)

@@ -66,7 +66,7 @@ def design_path() -> Path:
 def _found(problem: Any) -> str:
     if problem["type"] == "missing":
         return "found nothing, expected a value"
-    rule = problem["msg"].removeprefix("Value error, ")
+    rule = str(problem["msg"]).removeprefix("Value error, ")
     if isinstance(problem["input"], (dict, list)):
         return rule
     return f"found {problem['input']!r}, expected: {rule}"

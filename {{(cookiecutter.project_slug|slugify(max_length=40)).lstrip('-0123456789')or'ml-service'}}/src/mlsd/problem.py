@@ -78,7 +78,7 @@ class Problem(Protocol):
         """Matured labelled rows: row_id, request_id, user_id, item_id, device, at, label (0 or 1)."""
 
     def feature_tables(self, tables: Tables, design: Design, now: datetime) -> dict[str, pd.DataFrame]:
-        """Per Feast view: entity key, event_timestamp, columns; a row at t has seen only events before t, t <= `now`."""
+        """Per Feast view: entity key, event_timestamp, columns; a row at t has seen only events before t <= `now`."""
 
     def context(self, at: NDArray[np.datetime64], device: NDArray[np.str_]) -> NDArray[np.float32]:
         """Values known only at the request: [n, K] from times (UTC) and devices."""

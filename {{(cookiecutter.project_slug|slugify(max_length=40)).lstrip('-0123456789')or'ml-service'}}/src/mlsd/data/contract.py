@@ -96,7 +96,8 @@ def _column_problems(frame: "pd.DataFrame", column: Column, where: str, tables: 
     for mask, expected in _bad_values(values, column, tables):
         if count := int(mask.sum()):
             row = int(mask.to_numpy().argmax())
-            yield f"{where}: row {row}: found {shown(values.iloc[row])}, expected {expected} ({count} of {len(frame)} rows)"
+            found = shown(values.iloc[row])
+            yield f"{where}: row {row}: found {found}, expected {expected} ({count} of {len(frame)} rows)"
 
 
 def _table_problems(rules: TableRules, tables: Tables) -> Iterator[str]:

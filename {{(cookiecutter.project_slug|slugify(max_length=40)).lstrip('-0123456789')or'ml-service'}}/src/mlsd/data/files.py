@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Kind = Literal["id", "number", "text", "list", "time"]
-_ZONE = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
+_ZONE = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
 _UNIT_US = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -32,9 +32,8 @@ def _read(path: Path) -> "pd.DataFrame":
 def _refuse(path: Path, name: str, raw: "pd.Series[Any]", bad: "pd.Series[bool]", expected: str) -> None:
     if bad.any():
         row = int(bad.to_numpy().argmax())
-        raise UserError(
-            f"{path}: row {row + 1}: column {name!r}: found {shown(raw.iloc[row])}, expected {expected} ({bad.sum()} rows)"
-        )
+        found, where = shown(raw.iloc[row]), f"{path}: row {row + 1}: column {name!r}"
+        raise UserError(f"{where}: found {found}, expected {expected} ({bad.sum()} rows)")
 
 
 def _times(path: Path, name: str, raw: "pd.Series[Any]", unit: str) -> "pd.Series[Any]":

@@ -102,13 +102,13 @@ def _code_digest(problem: Problem) -> str:
 
 
 def _identity(design: Design, home: Home, problem: Problem, now: datetime) -> dict[str, str]:
-    newest = load_tables(home).impressions["at"].max()
-    until = min(now - timedelta(hours=design.label.maturity_h), newest.to_pydatetime())
+    at = load_tables(home).impressions["at"]
+    newest_mature = at[at <= now - timedelta(hours=design.label.maturity_h)].max()
     return {
         "tables_digest": digest(home),
         "design_digest": design.digest,
         "code_digest": _code_digest(problem),
-        "labels_until": until.isoformat(),
+        "labels_until": str(newest_mature),
     }
 
 

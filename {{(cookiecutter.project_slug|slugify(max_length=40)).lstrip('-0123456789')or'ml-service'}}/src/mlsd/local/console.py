@@ -2,14 +2,17 @@
 
 import argparse
 import json
+import logging
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
 
 from mlsd.local.context import Context
+from mlsd.local.progress import Progress
 from mlsd.result import Check, StepResult
 
+LOGGER = logging.getLogger("mlsd")
 Work = Callable[[Context], StepResult | Iterable[StepResult]]
 
 
@@ -43,6 +46,15 @@ def _print_checks(result: StepResult) -> None:
         print(f"      {mark} {check.name:<34} {check.measured:<28} design {check.designed}")
 
 
+def _print(result: StepResult, command: str) -> None:
+    print(line(result), flush=True)
+    if command == "demo" and result.step == "plan":
+        print(result.summary.partition("\n\n")[0], flush=True)
+    elif command != "demo" or not result.passed:
+        print(textwrap.indent(result.summary, "      "), flush=True)
+        _print_checks(result)
+
+
 def run(context: Context, work: Work, args: argparse.Namespace) -> int:
     """Do the work, save and print each result as it comes.
 
@@ -50,16 +62,12 @@ def run(context: Context, work: Work, args: argparse.Namespace) -> int:
         0 if every result passed, else 1.
     """
     results = []
-    for result in _timed(context, work):
-        results.append(result)
-        if args.json:
-            continue
-        print(line(result), flush=True)
-        if args.command == "demo" and result.step == "plan":
-            print(result.summary.partition("\n\n")[0], flush=True)
-        elif args.command != "demo" or not result.passed:
-            print(textwrap.indent(result.summary, "      "), flush=True)
-            _print_checks(result)
+    with Progress():
+        LOGGER.info("%s", args.command)
+        for result in _timed(context, work):
+            results.append(result)
+            if not args.json:
+                _print(result, args.command)
     if args.json:
         found = [result.model_dump(mode="json") for result in results]
         json.dump(found if args.command == "demo" else found[0], sys.stdout, indent=2)

@@ -1,8 +1,9 @@
 """The whole loop on one machine, in the order of the design; whatever happens, no process is left behind."""
 
+import logging
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,8 +16,10 @@ from mlsd.local import load, stack
 from mlsd.local.context import Context
 from mlsd.result import Check, StepResult
 
+LOGGER = logging.getLogger("mlsd")
 MARKER = "demo.json"
 LONG_ENOUGH_S = 600
+SHIFTED_S = 6
 
 
 def clean_start(home: Home) -> None:
@@ -80,35 +83,66 @@ def _release(context: Context, step: str, fault: str | None = None, *, shifted: 
     return _served(result.model_copy(update={"step": step}), sent)
 
 
-def _offline(context: Context, path: Path | None) -> Iterator[StepResult]:
-    from mlsd.data import step as data
-    from mlsd.features import step as features
+def _data(context: Context, path: Path | None) -> StepResult:
+    from mlsd.data import step
+
+    return step.run(context.declared, context.home, context.problem, path)
+
+
+def _features(context: Context) -> StepResult:
+    from mlsd.features import step
+
+    return step.run(context.design, context.home, context.problem)
+
+
+def _train(context: Context) -> StepResult:
     from mlsd.pipelines import training
 
-    yield plan.run(context.declared, context.home)
-    yield data.run(context.declared, context.home, context.problem, path)
-    yield features.run(context.design, context.home, context.problem)
-    yield training.run(context.design, context.home, context.problem, None)
+    return training.run(context.design, context.home, context.problem, None)
 
 
-def _online(context: Context) -> Iterator[StepResult]:
-    yield stack.up(context.design, context.home, context.problem)
-    yield load.run(context.design, context.home)
-    yield _release(context, "release")
-    yield _release(context, "release_invert", "invert")
-    yield _release(context, "release_slow", "slow")
+def _monitor(context: Context) -> StepResult:
+    from mlsd.monitoring import step
+
+    return step.run(context.design, context.home, context.problem)
 
 
-def _monitored(context: Context) -> Iterator[StepResult]:
-    from mlsd.monitoring import step as monitoring
+def _monitor_shifted(context: Context) -> StepResult:
+    from mlsd.monitoring import step
+
+    load.start(context.design, context.home, seconds=SHIFTED_S, shifted=True).wait()
+    return step.run(context.design, context.home, context.problem, None, expect_drift=True)
+
+
+def _retrained(context: Context) -> StepResult:
     from mlsd.monitoring.wait import wait_for_retrain
-    from mlsd.monitoring.wait import wait_for_retrain
 
-    yield monitoring.run(context.design, context.home, context.problem)
-    load.run(context.design, context.home, shifted=True)
-    yield monitoring.run(context.design, context.home, context.problem, None, expect_drift=True)
-    yield wait_for_retrain(context.design, context.home)
-    yield _release(context, "release_retrained", shifted=True)
+    return wait_for_retrain(context.design, context.home)
+
+
+def _report(context: Context) -> StepResult:
+    from mlsd.report import step
+
+    return step.run(context.design, context.home)
+
+
+def _steps(context: Context, path: Path | None) -> list[tuple[str, Callable[[], StepResult]]]:
+    """What is going on, and the step that does it."""
+    return [
+        ("plan: the arithmetic of the design", lambda: plan.run(context.declared, context.home)),
+        ("data: tables and their contract", lambda: _data(context, path)),
+        ("features: Feast apply, materialise, point-in-time join", lambda: _features(context)),
+        ("train: the Kubeflow pipeline, here", lambda: _train(context)),
+        ("up: model server, Envoy, hooks", lambda: stack.up(context.design, context.home, context.problem)),
+        ("load: open loop against the budget", lambda: load.run(context.design, context.home)),
+        ("release: the challenger, shadow to champion", lambda: _release(context, "release")),
+        ("release: a challenger with inverted scores", lambda: _release(context, "release_invert", "invert")),
+        ("release: a challenger that turns slow", lambda: _release(context, "release_slow", "slow")),
+        ("monitor: normal traffic", lambda: _monitor(context)),
+        ("monitor: shifted traffic", lambda: _monitor_shifted(context)),
+        ("retrain: started by the hook", lambda: _retrained(context)),
+        ("release: the retrained model", lambda: _release(context, "release_retrained", shifted=True)),
+    ]
 
 
 def run(context: Context, path: Path | None) -> Iterator[StepResult]:
@@ -118,15 +152,13 @@ def run(context: Context, path: Path | None) -> Iterator[StepResult]:
         context: the declared design and the state folder.
         path: folder of the user's own data, or None for the synthetic world.
     """
-    from mlsd.report import step as report
-
     stack.down(context.home)
     clean_start(context.home)
     with _nothing_left_behind(context.home):
-        for part in (_offline(context, path), _online(context), _monitored(context)):
-            for result in part:
-                yield result
-                if not result.passed:
-                    yield report.run(context.design, context.home)
-                    return
-        yield report.run(context.design, context.home)
+        for title, step in _steps(context, path):
+            LOGGER.info(title)
+            result = step()
+            yield result
+            if not result.passed:
+                break
+        yield _report(context)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlsd.bundle import Manifest
+from mlsd.live_sections import Monitoring
 from mlsd.monitoring.drift import Ks, Verdict, judge, kl, ks, psi, psi_categories, tally
 from mlsd.monitoring.reference import Reference
 from mlsd.monitoring.windows import SCORE, Window
-from mlsd.live_sections import Monitoring
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,8 @@ def register(run: Run, outcome: str) -> str:
             versions[roles[rung.name]] = registry.register(run.state, design, Path(str(rung.bundle)), run_id, source)
     if not versions:
         raise GateError("no model was registered")
+    if "champion" in versions and "challenger" not in versions:
+        registry.drop_alias(run.state, design, "challenger")  # it challenged a champion that is none any more
     registry.set_aliases(run.state, design, champion=versions.get("champion"), challenger=versions.get("challenger"))
     for version in versions.values():
         registry.fetch(run.state, design, version)
