@@ -14,6 +14,7 @@ from mlsd.clock import _offset
 from mlsd.data.tables import load_tables, naive, save_tables
 from mlsd.design import Design
 from mlsd.errors import UserError
+from mlsd.features import step as features_step
 from mlsd.features.materialise import materialise
 from mlsd.features.store import offline_folder, open_store
 from mlsd.features.training_set import build, join
@@ -130,6 +131,22 @@ def test_the_frame_is_kept_while_nothing_changed(copied: Home, small_design: Des
     other = small_design.model_copy(update={"label": small_design.label.model_copy(update={"min_dwell_s": 60})})
     build(other, copied, problem, NOW)
     assert path.stat().st_mtime_ns != stamp
+
+
+@pytest.mark.parametrize(
+    "name", ["feast/online.db", "feast/registry.db", "data/training.json", "feast/feature_store.yaml"]
+)
+@pytest.mark.parametrize("content", [None, "garbage"])
+def test_what_is_derived_is_made_anew_when_it_is_gone_or_damaged(
+    copied: Home, small_design: Design, problem: Problem, name: str, content: str | None
+) -> None:
+    before = frame_of(copied)
+    for path in (copied.root / name).parent.glob(f"{Path(name).name}*"):
+        path.unlink()
+    if content:
+        (copied.root / name).write_text(content)
+    assert features_step.run(small_design, copied, problem).passed
+    pd.testing.assert_frame_equal(frame_of(copied), before, check_exact=True)
 
 
 def test_without_a_mature_label_there_is_nothing_to_train_on(

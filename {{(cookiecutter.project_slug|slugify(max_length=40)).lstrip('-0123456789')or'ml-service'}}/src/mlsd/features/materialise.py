@@ -1,6 +1,7 @@
 """Offline feature rows to the online store and to the item snapshot."""
 
 import contextlib
+import logging
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,9 @@ from mlsd.problem import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
+    from feast import FeatureStore
 
+LOGGER = logging.getLogger("mlsd")
 _BEGINNING = datetime(1970, 1, 2, tzinfo=UTC)
 
 
@@ -59,6 +62,22 @@ def ingest(home: Home, tables: Mapping[str, "pd.DataFrame"], now: datetime) -> N
             table.to_parquet(temporary, index=False, coerce_timestamps="us")
 
 
+def _open_applied(design: Design, home: Home, problem: Problem) -> "FeatureStore":
+    """The store with this pack's definitions; damaged files of it are made anew, for all in them is derived."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        store = open_store(design, home)
+        apply(store, problem, design, home)
+    except (DecodeError, sqlite3.DatabaseError) as error:
+        LOGGER.warning("%s: damaged (%s); made anew", home.feast, error)
+        for path in (home.feast / "registry.db", *home.feast.glob(f"{home.online_store.name}*")):
+            path.unlink(missing_ok=True)
+        store = open_store(design, home)
+        apply(store, problem, design, home)
+    return store
+
+
 def _allow_reads_while_writing(home: Home) -> None:
     with contextlib.closing(sqlite3.connect(home.online_store, timeout=10)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -79,9 +98,8 @@ def materialise(
     if end > now:
         raise UserError(f"materialise until {end.isoformat()}: that is after now, {now.isoformat()}")
     ingest(home, tables, now)
-    store = open_store(design, home)
     with quiet(home):
-        apply(store, problem, design, home)
+        store = _open_applied(design, home, problem)
         _allow_reads_while_writing(home)
         store.materialize(_BEGINNING, end)
     items = [table for name, table in tables.items() if name not in problem.user_views]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,6 +112,14 @@ def _identity(design: Design, home: Home, problem: Problem, now: datetime) -> di
     }
 
 
+def _stored_identity(meta_path: Path, names: Iterable[str]) -> dict[str, Any]:
+    try:
+        known = json.loads(meta_path.read_text(encoding="utf-8"))
+        return {name: known[name] for name in names}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}  # not there or damaged: the frame is joined anew
+
+
 def build(design: Design, home: Home, problem: Problem, now: datetime) -> Path:
     """Write `training.parquet` unless the one that lies there was made from the same data, design and code.
 
@@ -120,10 +128,8 @@ def build(design: Design, home: Home, problem: Problem, now: datetime) -> Path:
     """
     frame_path, meta_path = home.data / "training.parquet", home.data / "training.json"
     identity = _identity(design, home, problem, now)
-    if frame_path.exists() and meta_path.exists():
-        known: dict[str, Any] = json.loads(meta_path.read_text(encoding="utf-8"))
-        if all(known.get(name) == value for name, value in identity.items()):
-            return frame_path
+    if frame_path.exists() and _stored_identity(meta_path, identity) == identity:
+        return frame_path
     if not offline_folder(home).exists():
         raise UserError(f"{offline_folder(home)}: not found; run `mlsd features` first")
     rows = problem.labels(load_tables(home), design, now)

@@ -15,6 +15,7 @@ from mlsd import clock
 from mlsd.design import Design
 from mlsd.errors import UserError
 from mlsd.home import Home
+from mlsd.local.busy import Reading, other_share
 from mlsd.local.ports import find_ports
 from mlsd.result import Check, StepResult
 
@@ -22,6 +23,7 @@ STARTUP_S = 30.0  # of Locust's imports, on a busy machine
 STOP_S = 20.0
 MOST_LINES = 5
 TRIES = 3
+QUIET = 0.1  # of the machine: more by others, and a missed budget may be theirs
 LOGGER = logging.getLogger("mlsd")
 
 
@@ -186,28 +188,33 @@ def _missing(hop: str) -> Check:
     return Check(name=f"{hop} p99", designed="measured", measured="no answer told its time", passed=False)
 
 
-def _measured(design: Design, home: Home, seconds: float | None, rps: float | None, shifted: bool) -> LoadSummary:
-    """One valid run: where the client itself lagged, the machine was too busy to measure, and it is done again."""
-    test = design.load_test
+def _measured(
+    design: Design, home: Home, seconds: float | None, rps: float | None, shifted: bool
+) -> tuple[LoadSummary, float]:
+    """What the run saw, and the share of the machine that others took; a miss beside other work is measured again."""
+    warmup_s = design.load_test.warmup_s
     for attempt in range(1, TRIES + 1):
-        sent = start(design, home, seconds=seconds, rps=rps, warmup_s=test.warmup_s, shifted=shifted).wait()
-        if sent.lag.p99_ms <= test.max_client_lag_ms:
+        before = Reading.take(home)
+        sent = start(design, home, seconds=seconds, rps=rps, warmup_s=warmup_s, shifted=shifted).wait()
+        others = other_share(before, Reading.take(home))
+        if others <= QUIET or all(check.passed for check in checks(design, sent)):
             break
-        LOGGER.info("load: run %d of %d is invalid, the client lagged by %.0f ms", attempt, TRIES, sent.lag.p99_ms)
-    return sent
+        LOGGER.info("load: run %d of %d missed a budget while other work took %.0f %%", attempt, TRIES, 100 * others)
+    return sent, others
 
 
 def run(
     design: Design, home: Home, seconds: float | None = None, rps: float | None = None, *, shifted: bool = False
 ) -> StepResult:
-    """Send the load, wait for the end, judge it; an invalid run is repeated, a slow one is not."""
-    sent = _measured(design, home, seconds, rps, shifted)
+    """Send the load, wait for the end, judge it."""
+    sent, others = _measured(design, home, seconds, rps, shifted)
     rate = rps or design.load_test.rps
     total = sent.total
     summary = (
         f"{sent.sent} requests of up to {design.scale.candidates} candidates at {rate:g}/s, open loop: "
-        f"p50 {total.p50_ms:.1f} ms, p99 {total.p99_ms:.1f} ms, max {total.max_ms:.1f} ms, {sent.errors} errors"
+        f"p50 {total.p50_ms:.1f} ms, p99 {total.p99_ms:.1f} ms, max {total.max_ms:.1f} ms, {sent.errors} errors; "
+        f"other work on this machine took {others:.0%} of it"
     )
-    details: dict[str, JsonValue] = json.loads(sent.model_dump_json()) | {"rps": rate}
+    details: dict[str, JsonValue] = json.loads(sent.model_dump_json()) | {"rps": rate, "other_work": others}
     step = "load_shifted" if shifted else "load"
     return StepResult(step=step, summary=summary, checks=checks(design, sent), details=details, at=clock.now())

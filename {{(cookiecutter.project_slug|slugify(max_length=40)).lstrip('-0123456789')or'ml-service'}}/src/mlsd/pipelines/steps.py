@@ -12,14 +12,18 @@ from typing import Concatenate, ParamSpec
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from mlsd.clock import now
 from mlsd.design import Design, load_design
 from mlsd.errors import GateError, UserError
 from mlsd.home import Home, read_json, write_json
 from mlsd.problem import Problem, load_problem
 from mlsd.result import Check
 from mlsd.training import gates
+from mlsd.training.candidate import Lineage
+from mlsd.training.codeversion import code_version
+from mlsd.training.ladder import Parts, climb
 from mlsd.training.rung import Rung
-from mlsd.training.selection import Choice, InService
+from mlsd.training.selection import Choice, InService, choose_first, choose_next
 
 P = ParamSpec("P")
 
@@ -127,6 +131,32 @@ def read_outcome(folder: Path) -> Outcome:
     return Outcome.model_validate(read_json(folder / "outcome.json", "run `mlsd train`"))
 
 
+def _parts(run: Run, design: Design, problem: Problem, table: pd.DataFrame, outcome: Outcome) -> tuple[Parts, Outcome]:
+    """The temporal split, if there is enough to learn from and nothing leaks.
+
+    Raises:
+        GateError: too few rows, labels of one class, or a feature that leaks.
+    """
+    from mlsd.data.split import split
+    from mlsd.training.rows import from_frame
+
+    checks = gates.judge_amount(design, rows=len(table), positives=int(table["label"].sum()))
+    outcome = outcome.model_copy(update={"checks": checks, "rows": {"all": len(table)}})
+    _refuse_if_missed(run, outcome)
+    frames = split(table, design.training.validation_share, design.training.test_share)
+    train, validation, test = (from_frame(part, problem.feature_names) for part in frames)
+    named = {"train": train, "validation": validation, "test": test}
+    checks = [
+        *checks,
+        *gates.judge_parts(design, named),
+        *gates.judge_leaks(design, train, problem.feature_names),
+    ]
+    rows = {"all": len(table), **{name: len(part) for name, part in named.items()}}
+    outcome = outcome.model_copy(update={"checks": checks, "rows": rows})
+    _refuse_if_missed(run, outcome)
+    return Parts(train, validation, test), outcome
+
+
 @reported
 def train(run: Run, frame: str, tables_digest: str, window_start: str, champion: str) -> str:
     """Split by time, climb the ladder, choose.
@@ -144,33 +174,17 @@ def train(run: Run, frame: str, tables_digest: str, window_start: str, champion:
     Raises:
         GateError: too few rows, labels of one class, or a feature that leaks: nothing is trained.
     """
-    from mlsd.clock import now
-    from mlsd.data.split import split
-    from mlsd.training.candidate import Lineage
-    from mlsd.training.codeversion import code_version
-    from mlsd.training.ladder import Parts, climb
-    from mlsd.training.rows import from_frame
-    from mlsd.training.selection import choose_first, choose_next
-
     design, problem = run.open()
     table = pd.read_parquet(frame)
     if window_start:
         table = table[table["at"] >= pd.Timestamp(window_start)]
-    checks = gates.judge_amount(design, rows=len(table), positives=int(table["label"].sum()))
-    outcome = Outcome(checks=checks, rows={"all": len(table)}, tables_digest=tables_digest, code_version=code_version())
-    _refuse_if_missed(run, outcome)
-    frames = split(table, design.training.validation_share, design.training.test_share)
-    parts = Parts(*(from_frame(part, problem.feature_names) for part in frames))
-    named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
-    checks += gates.judge_parts(design, named) + gates.judge_leaks(design, parts.train, problem.feature_names)
-    sizes = {name: len(part) for name, part in named.items()}
-    outcome = outcome.model_copy(update={"checks": checks, "rows": {"all": len(table), **sizes}})
-    _refuse_if_missed(run, outcome)
+    outcome = Outcome(checks=[], rows={}, tables_digest=tables_digest, code_version=code_version())
+    parts, outcome = _parts(run, design, problem, table, outcome)
     lineage = Lineage(tables_digest, outcome.code_version, now())
     rungs = climb(design, problem, parts, lineage, Path(run.folder) / "models")
     draw = (design.training.bootstrap_rounds, design.data.seed)
     if champion:
-        held = InService.model_validate(json.loads(champion))
+        held = InService.model_validate_json(champion)
         choice = choose_next(rungs, parts.test, held, problem.feature_names, draw)
     else:
         choice = choose_first(rungs, parts.test, draw)

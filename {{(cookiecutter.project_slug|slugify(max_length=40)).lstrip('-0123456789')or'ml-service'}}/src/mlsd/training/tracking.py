@@ -1,7 +1,9 @@
 """Runs in MLflow: parameters, metrics, plots, signature, digests. A refused model is tracked too, with its reason."""
 
 import importlib.metadata
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlsd.bundle import read_bundle
 from mlsd.design import Design
@@ -10,6 +12,9 @@ from mlsd.training import plots
 from mlsd.training.mlflow_store import client, prepare
 from mlsd.training.registry import ARTIFACT
 from mlsd.training.rung import Rung
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 def _experiment(home: Home, design: Design) -> str:
@@ -34,6 +39,18 @@ def _pinned(*packages: str) -> list[str]:
     return [f"{name}=={importlib.metadata.version(name)}" for name in packages]
 
 
+def _log(mlflow: "MlflowClient", run: str, metrics: dict[str, float], parameters: dict[str, str]) -> None:
+    """In one transaction: one by one each number is a commit of its own."""
+    from mlflow.entities import Metric, Param
+
+    moment = int(time.time() * 1000)
+    mlflow.log_batch(
+        run,
+        metrics=[Metric(name, value, moment, 0) for name, value in metrics.items()],
+        params=[Param(name, value) for name, value in parameters.items()],
+    )
+
+
 def log_ladder(home: Home, design: Design, rungs: list[Rung], tags: dict[str, str], folder: Path) -> str:
     """One run for the whole ladder: parameters, NDCG@10 of each rung, the plots.
 
@@ -43,10 +60,7 @@ def log_ladder(home: Home, design: Design, rungs: list[Rung], tags: dict[str, st
     pictures = [plots.reliability_curve(rungs, folder), plots.ndcg_by_model(rungs, folder)] if rungs else []
     with client(home) as mlflow:
         run = mlflow.create_run(_experiment(home, design), tags=tags, run_name="ladder").info.run_id
-        for name, value in _parameters(design).items():
-            mlflow.log_param(run, name, value)
-        for rung in rungs:
-            mlflow.log_metric(run, f"ndcg10.{rung.name.replace('/', '.')}", rung.ndcg10)
+        _log(mlflow, run, {f"ndcg10.{rung.name.replace('/', '.')}": rung.ndcg10 for rung in rungs}, _parameters(design))
         for picture in pictures:
             mlflow.log_artifact(run, str(picture), "plots")
         mlflow.set_terminated(run)
@@ -71,8 +85,7 @@ def log_rung(home: Home, design: Design, rung: Rung, parent: str) -> tuple[str, 
     slices = {f"{name}.{key}": value for name, row in rung.slices.items() for key, value in row.plain.items()}
     with client(home) as mlflow:
         run = mlflow.create_run(_experiment(home, design), tags=tags, run_name=rung.name).info.run_id
-        for name, value in {**rung.plain, **slices}.items():
-            mlflow.log_metric(run, name, value)
+        _log(mlflow, run, {**rung.plain, **slices}, {})
         mlflow.log_artifacts(run, str(rung.bundle), ARTIFACT)
         source = _log_flavour(home, run, text, manifest.feature_names) if rung.family == "boosted_trees" else None
         mlflow.set_terminated(run)
