@@ -46,19 +46,24 @@ def _planted(design: Design, shifted: bool) -> pd.DataFrame:
 
 
 def _replayed(tables: Tables, design: Design, shifted: bool) -> pd.DataFrame:
-    """The held-back requests again and again; shifted: the newest fifth of the items instead of their candidates."""
+    """The held-back requests again and again, every second one for a random known user, so that any share is many users.
+
+    Shifted: candidates are the newest fifth of the items.
+    """
     rng = np.random.default_rng([design.data.seed, 3, int(shifted)])
     shown = tables.impressions.groupby("request_id", sort=False)
-    users = shown["user_id"].first().to_numpy()
-    candidates = shown["item_id"].agg(list).to_list()
+    own_users = shown["user_id"].first().to_numpy()
+    if not own_users.size:
+        return pd.DataFrame(columns=["user_id", "candidates", "device"])
+    pools = shown["item_id"].agg(list).to_list()
     newest = tables.items.sort_values("created_at")["item_id"].to_numpy()[-max(len(tables.items) // 5, 2) :]
-    limit = design.scale.candidates
+    others = rng.choice(tables.users["user_id"].to_numpy(), _REQUESTS)
     rows = []
-    for k in range(_REQUESTS if users.size else 0):
-        which = k % len(users)
-        own = candidates[which][:limit]
-        other = rng.choice(newest, min(len(own), len(newest)), replace=False).tolist() if shifted else own
-        rows.append((int(users[which]), other, DEVICES[k % len(DEVICES)]))
+    for k in range(_REQUESTS):
+        own = pools[k % len(pools)][: design.scale.candidates]
+        offered = rng.choice(newest, min(len(own), len(newest)), replace=False).tolist() if shifted else own
+        user = others[k] if k % 2 else own_users[k % len(pools)]
+        rows.append((int(user), offered, DEVICES[k % len(DEVICES)]))
     return pd.DataFrame(rows, columns=["user_id", "candidates", "device"])
 
 

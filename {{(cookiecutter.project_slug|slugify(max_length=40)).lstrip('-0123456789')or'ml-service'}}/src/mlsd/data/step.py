@@ -63,6 +63,16 @@ def _read(design: Design, problem: Problem) -> tuple[Tables, Tables | None]:
     return hold_back(tables, design.data.live_share) if mapped else (tables, None)
 
 
+def _known_to_traffic(tables: Tables, live: Tables | None) -> Tables:
+    """Every user and item, and of the requests those held back, if any are."""
+    import pandas as pd
+
+    if live is None or live.impressions.empty:
+        return tables
+    users, items = (pd.concat([getattr(tables, name), getattr(live, name)]) for name in ("users", "items"))
+    return Tables(users, items, live.impressions, live.engagements)
+
+
 def _save(design: Design, home: Home, problem: Problem, tables: Tables, live: Tables | None) -> None:
     """A new world replaces the old one with everything that was computed from it."""
     for name in ("training.parquet", "training.json", "arrivals.json"):
@@ -71,7 +81,7 @@ def _save(design: Design, home: Home, problem: Problem, tables: Tables, live: Ta
     save_tables(home, tables)
     drop_live(home) if live is None else save_live(home, live)
     for name, shifted in (("traffic", False), ("traffic_shifted", True)):
-        write_traffic(home, name, problem.traffic(tables if live is None else live, design, shifted=shifted))
+        write_traffic(home, name, problem.traffic(_known_to_traffic(tables, live), design, shifted=shifted))
     remember(design, home)
     clock.set_world_time(_world_end(tables))
 

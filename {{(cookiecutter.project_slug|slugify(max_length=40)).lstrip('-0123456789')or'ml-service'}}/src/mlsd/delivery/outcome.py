@@ -52,8 +52,9 @@ def _safe_check(rollout: "Rollout") -> list[Check]:
 def _caught(rollout: "Rollout", fault: str) -> list[Check]:
     wanted, last = CAUGHT_IN[fault], rollout.seen[-1]
     caught = refused(rollout.seen) and last.step.stage == wanted and rollout.safe_at is not None
-    users = f"{last.step.users_percent} % of users saw it"
-    measured = f"{rollout.stage}, {users}" if rollout.safe_at else "not caught"
+    seconds = seconds_to_safe(rollout)
+    back = "" if seconds is None else f", all traffic back {seconds:.2f} s after the first bad answer"
+    measured = f"{last.step.stage}, {last.step.users_percent} % of users{back}" if rollout.safe_at else "not caught"
     check = Check(name=f"planted fault `{fault}` is caught in", designed=wanted, measured=measured, passed=caught)
     return [check, *_safe_check(rollout)]
 
