@@ -9,6 +9,7 @@ COMPILE := "$(VENV)/bin/uv" pip compile --quiet --universal --python-version 3.1
 # The project as it lies here: the design rendered with the default answers, caches outside the template.
 IN_PLACE := MLSD_DESIGN="$(BUILD)/design.yaml" MLSD_HOME="$(BUILD)/mlsd" PYTHONPATH=src PYTHONPYCACHEPREFIX="$(BUILD)/pycache" \
   MYPY_CACHE_DIR="$(BUILD)/mypy" RUFF_CACHE_DIR="$(BUILD)/ruff" HYPOTHESIS_STORAGE_DIRECTORY="$(BUILD)/hypothesis"
+HERE := PYTHONPYCACHEPREFIX="$(BUILD)/pycache" HYPOTHESIS_STORAGE_DIRECTORY="$(BUILD)/hypothesis"
 .PHONY: help demo bake test lint test-template test-in-place bench requirements down clean
 export DATA
 
@@ -16,7 +17,7 @@ help:
 	@echo 'make demo               bake the default project into .demo, install it, run its whole loop'
 	@echo 'make demo DATA=folder   the same on real data, for example the MovieLens CSV files'
 	@echo 'make bake               only bake it'
-	@echo 'make test               lint, the template tests, the project in place, and a baked project end to end'
+	@echo 'make test               lint, quick tests of the project in place, the template tests, a baked project end to end'
 	@echo 'make lint               ruff and mypy, template and project'
 	@echo 'make bench              how long a bake takes'
 	@echo 'make requirements       resolve and pin every dependency again'
@@ -41,10 +42,11 @@ lint: $(READY) $(BUILD)/design.yaml
 	@cd $(PROJECT) && $(IN_PLACE) "$(VENV)/bin/mypy"
 
 test-in-place: $(READY) $(BUILD)/design.yaml
-	@cd $(PROJECT) && $(IN_PLACE) "$(VENV)/bin/python" -m pytest -o cache_dir="$(BUILD)/pytest-project"
+	@cd $(PROJECT) && $(IN_PLACE) "$(VENV)/bin/python" -m pytest -m 'not slow' -n 2 --dist loadfile -o cache_dir="$(BUILD)/pytest-project"
 
 test-template: $(READY)
-	@PYTHONPYCACHEPREFIX="$(BUILD)/pycache" HYPOTHESIS_STORAGE_DIRECTORY="$(BUILD)/hypothesis" "$(VENV)/bin/python" -m pytest
+	@$(HERE) "$(VENV)/bin/python" -m pytest -n 2 --dist loadfile --ignore tests/test_end_to_end.py
+	@$(HERE) "$(VENV)/bin/python" -m pytest tests/test_end_to_end.py
 
 bench: $(BAKER)
 	@"$(VENV)/bin/python" bench/bake.py

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mlsd.cli import COMMANDS, main
+from mlsd.design import Design
 from mlsd.home import Home
 from mlsd.local.demo import MARKER, clean_start
 
@@ -37,26 +39,33 @@ def test_help_names_every_command_and_loads_no_library() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "expected"),
+    ("section", "field", "value", "expected"),
     [
-        ("peak_rps: 10000", "peak_rps: many", "scale.peak_rps: found 'many'"),
-        ("min_dwell_s: 30", "min_dwell_s: -1", "label.min_dwell_s: found -1"),
-        ("cloud: gcp", "cloud: moon", "cloud: found 'moon'"),
-        ("seed: 7", "sead: 7", "data.sead"),
-        ("name: feed-ranker", "name: [", "not valid YAML"),
+        ("scale", "peak_rps", "many", "scale.peak_rps: found 'many'"),
+        ("label", "min_dwell_s", -1, "label.min_dwell_s: found -1"),
+        ("success", "metric", "applause", "success.metric: found 'applause'"),
+        ("data", "sead", 7, "data.sead"),
     ],
 )
-def test_bad_design_is_a_message_and_exit_code_2(tmp_path: Path, old: str, new: str, expected: str) -> None:
-    text = (
-        Path(os.environ["MLSD_DESIGN"]).read_text() if "MLSD_DESIGN" in os.environ else Path("design.yaml").read_text()
-    )
-    design = tmp_path / "design.yaml"
-    assert old in text
-    design.write_text(text.replace(old, new))
-    done = _mlsd("plan", MLSD_DESIGN=str(design), MLSD_HOME=str(tmp_path / "home"))
+def test_bad_design_is_a_message_and_exit_code_2(
+    design: Design, tmp_path: Path, section: str, field: str, value: object, expected: str
+) -> None:
+    content = design.model_dump(mode="json")
+    content[section][field] = value
+    changed = tmp_path / "design.yaml"
+    changed.write_text(yaml.safe_dump(content))
+    done = _mlsd("plan", MLSD_DESIGN=str(changed), MLSD_HOME=str(tmp_path / "home"))
     assert done.returncode == 2
-    assert expected in done.stderr
-    assert str(design) in done.stderr
+    assert f"{changed}: {expected}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_design_that_is_no_yaml_is_a_message(tmp_path: Path) -> None:
+    changed = tmp_path / "design.yaml"
+    changed.write_text("name: [")
+    done = _mlsd("plan", MLSD_DESIGN=str(changed), MLSD_HOME=str(tmp_path / "home"))
+    assert done.returncode == 2
+    assert f"{changed}: not valid YAML" in done.stderr
     assert "Traceback" not in done.stderr
 
 

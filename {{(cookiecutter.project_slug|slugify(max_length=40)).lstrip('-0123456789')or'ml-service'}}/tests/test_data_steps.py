@@ -14,6 +14,8 @@ from mlsd.home import Home
 from mlsd.problem import Problem
 from mlsd.serving.request import parse
 
+pytestmark = pytest.mark.slow
+
 
 def verdicts(result: Any) -> dict[str, bool]:
     return {check.name: check.passed for check in result.checks}

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
+
 ROOT = Path(__file__).parents[1]
 SECTIONS = ("sections.py", "live_sections.py", "design.py")
 PLANTED = "    planted_and_read: Count\n    planted_and_forgotten: Count\n"

@@ -18,6 +18,8 @@ from mlsd.local import envoy, processes
 from mlsd.local.ports import Ports
 from mlsd.serving.feature_log import read_records
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def miniature(standing: Miniature) -> Miniature:

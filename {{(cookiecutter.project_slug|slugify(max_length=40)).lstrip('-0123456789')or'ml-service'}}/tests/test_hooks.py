@@ -19,6 +19,9 @@ import pytest
 
 from mlsd.home import Home
 
+pytestmark = pytest.mark.slow
+
+
 APPEND = "import sys,time; time.sleep({wait}); open({out!r}, 'a').write('done\\n')"
 Start = Callable[..., "Server"]
 

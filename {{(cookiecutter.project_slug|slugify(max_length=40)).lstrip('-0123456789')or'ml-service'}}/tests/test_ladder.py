@@ -20,6 +20,9 @@ from mlsd.training.rows import Rows, from_frame
 from mlsd.training.rung import Rung
 from mlsd.training.selection import InService, choose_first, choose_next
 
+pytestmark = pytest.mark.slow
+
+
 LINEAGE = Lineage("0123456789ab", "src-test", datetime(2025, 4, 1, tzinfo=UTC))
 DRAW = (200, 7)
 

@@ -14,6 +14,9 @@ from mlsd.errors import UserError
 from mlsd.home import Home
 from mlsd.local import load
 
+pytestmark = pytest.mark.slow
+
+
 TIMING = "features;dur=0.4, inference;dur=1.5, post;dur=0.2, service;dur=2.2"
 
 

@@ -23,6 +23,9 @@ from mlsd.monitoring.wait import wait_for_retrain
 from mlsd.problem import Problem
 from mlsd.result import StepResult
 
+pytestmark = pytest.mark.slow
+
+
 YOUNG = (ITEMS // 2, ITEMS)
 
 

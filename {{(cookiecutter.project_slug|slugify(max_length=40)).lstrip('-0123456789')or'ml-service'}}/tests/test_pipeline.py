@@ -25,6 +25,8 @@ from mlsd.scoring import load_bundle
 from mlsd.training import registry
 from mlsd.training.selection import InService
 
+pytestmark = pytest.mark.slow
+
 
 def quick(design: Design, **changes: object) -> Design:
     content = design.model_dump(mode="json")

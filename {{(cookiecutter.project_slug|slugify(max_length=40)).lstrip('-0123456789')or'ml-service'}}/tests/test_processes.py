@@ -18,6 +18,9 @@ from mlsd.home import Home
 from mlsd.local import processes
 from mlsd.local.ports import HOST
 
+pytestmark = pytest.mark.slow
+
+
 SERVER = [sys.executable, "-m", "http.server", "--bind", HOST]
 FAMILY = """
 import subprocess, sys, signal, time

@@ -14,6 +14,9 @@ from miniature import Miniature
 from mlsd.delivery.recovery import recover
 from mlsd.local import processes
 
+pytestmark = pytest.mark.slow
+
+
 RELEASER = """
 import pickle, sys
 from mlsd.delivery import rollout

@@ -22,6 +22,9 @@ from mlsd.training.mlflow_store import client, tracking_uri
 from mlsd.training.rows import from_frame
 from mlsd.training.rung import Rung
 
+pytestmark = pytest.mark.slow
+
+
 FEATURES = ("a", "b", "c", "d", "e")
 PACK = SimpleNamespace(feature_names=FEATURES, user_columns=("a", "b"), item_columns=("c", "d", "e"))
 

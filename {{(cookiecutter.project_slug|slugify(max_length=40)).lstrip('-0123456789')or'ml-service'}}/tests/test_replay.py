@@ -20,6 +20,9 @@ from mlsd.serving.feature_log import ReadCount, read_records
 from mlsd.serving.record import Record
 from mlsd.serving.replay import matrix, replay, snapshots
 
+pytestmark = pytest.mark.slow
+
+
 REQUESTS = 1000
 Logged = dict[str, tuple[Record, dict[int, float]]]
 

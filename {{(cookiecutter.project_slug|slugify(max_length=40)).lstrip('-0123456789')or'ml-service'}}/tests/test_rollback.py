@@ -13,6 +13,8 @@ from mlsd.errors import UserError
 from mlsd.local import processes
 from mlsd.result import StepResult
 
+pytestmark = pytest.mark.slow
+
 
 def back(small: Miniature, reason: str = "test") -> StepResult:
     return rollback.run(small.design, small.home, small.plane, small.models, reason=reason)

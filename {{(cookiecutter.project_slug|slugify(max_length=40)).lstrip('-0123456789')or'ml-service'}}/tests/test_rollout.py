@@ -12,6 +12,8 @@ from mlsd.errors import UserError
 from mlsd.local import processes
 from mlsd.result import StepResult
 
+pytestmark = pytest.mark.slow
+
 
 def release(small: Miniature, **options: Any) -> StepResult:
     return rollout.run(small.design, small.home, small.plane, small.models, **options)

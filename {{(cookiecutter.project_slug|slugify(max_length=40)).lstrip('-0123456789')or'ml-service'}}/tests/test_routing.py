@@ -12,6 +12,8 @@ from mlsd.delivery.routing import Router, Traffic, route_configuration
 from mlsd.errors import UserError
 from mlsd.local import envoy, processes
 
+pytestmark = pytest.mark.slow
+
 
 def test_impossible_traffic_is_refused() -> None:
     for traffic in (

@@ -29,6 +29,8 @@ from mlsd.serving.launch import environment
 from mlsd.serving.loading import load_model
 from mlsd.serving.release import RELEASE, Release, told_release
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(served_home: Home, patient_design: Design, problem: Problem) -> Iterator[Server]:
@@ -225,7 +227,7 @@ def test_a_full_disk_costs_records_not_answers(server: Server, known: int) -> No
     worker = server.worker.pid
     limits = resource.prlimit(worker, resource.RLIMIT_FSIZE)
     time.sleep(0.2)
-    largest = max(path.stat().st_size for path in server.home.feature_log.glob("*.log"))
+    largest = max(path.stat().st_size for path in server.home.feature_log.glob(f"*-{worker}-*.log"))
     resource.prlimit(worker, resource.RLIMIT_FSIZE, (largest + 10_000, limits[1]))
     try:
         codes = [server.rank(asked(server, known, count=400)).status_code for _ in range(10)]

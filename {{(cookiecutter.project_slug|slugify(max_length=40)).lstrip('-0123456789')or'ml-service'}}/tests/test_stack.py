@@ -18,6 +18,9 @@ from mlsd.home import write_json
 from mlsd.local import processes, stack
 from mlsd.local.ports import HOST
 
+pytestmark = pytest.mark.slow
+
+
 UP = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb')).up()"
 
 

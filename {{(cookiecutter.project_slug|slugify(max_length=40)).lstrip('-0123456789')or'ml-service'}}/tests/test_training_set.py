@@ -21,6 +21,9 @@ from mlsd.features.training_set import build, join
 from mlsd.home import Home, read_json
 from mlsd.problem import Problem
 
+pytestmark = pytest.mark.slow
+
+
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 CUT = pd.Timestamp("2026-02-26", tz="UTC")
 

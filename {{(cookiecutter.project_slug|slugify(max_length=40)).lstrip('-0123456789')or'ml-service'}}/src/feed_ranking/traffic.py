@@ -46,7 +46,7 @@ def _planted(design: Design, shifted: bool) -> pd.DataFrame:
 
 
 def _replayed(tables: Tables, design: Design, shifted: bool) -> pd.DataFrame:
-    """The held-back requests again and again, every second one for a random known user, so that any share is many users.
+    """The held-back requests again and again, every second for a random known user: any share of users then has some.
 
     Shifted: candidates are the newest fifth of the items.
     """

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 import sys
 import textwrap
 import time
@@ -12,7 +11,6 @@ from mlsd.local.context import Context
 from mlsd.local.progress import Progress
 from mlsd.result import Check, StepResult
 
-LOGGER = logging.getLogger("mlsd")
 Work = Callable[[Context], StepResult | Iterable[StepResult]]
 
 
@@ -62,8 +60,7 @@ def run(context: Context, work: Work, args: argparse.Namespace) -> int:
         0 if every result passed, else 1.
     """
     results = []
-    with Progress():
-        LOGGER.info("%s", args.command)
+    with Progress(args.command):
         for result in _timed(context, work):
             results.append(result)
             if not args.json:

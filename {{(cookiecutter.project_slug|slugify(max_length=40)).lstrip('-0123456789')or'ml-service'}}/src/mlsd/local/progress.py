@@ -11,11 +11,11 @@ from rich.console import Console
 class Progress(logging.Handler):
     """Shows what the `mlsd` logger says; use it as a context manager around long work."""
 
-    def __init__(self) -> None:
+    def __init__(self, title: str) -> None:
         super().__init__(logging.INFO)
         console = Console(stderr=True)
         live = console.is_terminal and sys.stdout.isatty()
-        self._status = console.status("starting") if live else None
+        self._status = console.status(title) if live else None
         self._logger = logging.getLogger("mlsd")
 
     def emit(self, record: logging.LogRecord) -> None:
