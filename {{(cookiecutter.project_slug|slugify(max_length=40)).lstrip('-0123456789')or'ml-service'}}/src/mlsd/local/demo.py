@@ -19,7 +19,7 @@ from mlsd.result import Check, StepResult
 LOGGER = logging.getLogger("mlsd")
 MARKER = "demo.json"
 LONG_ENOUGH_S = 600
-SHIFTED_S = 6
+WINDOW_S = 6  # of traffic before each look of the monitor
 
 
 def clean_start(home: Home) -> None:
@@ -104,13 +104,14 @@ def _train(context: Context) -> StepResult:
 def _monitor(context: Context) -> StepResult:
     from mlsd.monitoring import step
 
+    load.start(context.design, context.home, seconds=WINDOW_S).wait()
     return step.run(context.design, context.home, context.problem)
 
 
 def _monitor_shifted(context: Context) -> StepResult:
     from mlsd.monitoring import step
 
-    load.start(context.design, context.home, seconds=SHIFTED_S, shifted=True).wait()
+    load.start(context.design, context.home, seconds=WINDOW_S, shifted=True).wait()
     return step.run(context.design, context.home, context.problem, None, expect_drift=True)
 
 
