@@ -62,6 +62,8 @@ def run(design: Design, home: Home, plane: Plane, models: Models, *, reason: str
     began = time.monotonic()
     ledger = Ledger(home.releases_db)
     keep = design.delivery.keep_previous
+    if not ledger.champion():
+        raise UserError("nothing is live, so there is nothing to go back to; run `mlsd up` first")
     if not ledger.previous(keep):
         raise UserError("nothing to go back to: no release was champion before; the champion serves on")
     _end_rollouts(ledger, f"rollback: {reason}")

@@ -11,11 +11,14 @@ from mlsd.result import Check, StepResult
 
 
 def _last_trained_on(home: Home) -> str | None:
-    try:
-        content = json.loads((home.results / "train.json").read_text(encoding="utf-8"))
-        return str(content["details"]["tables_digest"])
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
+    """Digest of the tables that the newest training saw."""
+    paths = [path for name in ("train", "retrain") if (path := home.results / f"{name}.json").exists()]
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            return str(json.loads(path.read_text(encoding="utf-8"))["details"]["tables_digest"])
+        except (ValueError, KeyError):  # half a file, or a run that had nothing to train on
+            continue
+    return None
 
 
 def run(design: Design, home: Home, problem: Problem, window_days: int | None = None) -> StepResult:
@@ -36,5 +39,4 @@ def run(design: Design, home: Home, problem: Problem, window_days: int | None = 
         )
     features.run(design, home, problem)
     trained = training.run(design, home, problem, window_days)
-    trained.save(home)
     return trained.model_copy(update={"step": "retrain", "details": {**trained.details, "arrived": arrived}})
