@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from mlsd.features.online import UserRow
 
+from mlsd.features.online import UserRow
 from mlsd.serving.users import MOST_WAITING, UserStore
 
 ROW = UserRow(values=np.ones(3, np.float32), written={"user": datetime(2026, 1, 1, tzinfo=UTC)})

@@ -53,6 +53,11 @@ def _first_ready(ledger: Ledger, plane: Plane, champion: Release, keep: int) -> 
     raise UserError("; ".join(["nothing to go back to", *problems]) + "; the champion serves on")
 
 
+def _in_time(target: Release, seconds: float, most: float) -> Check:
+    name = f"all traffic on release {target.id}"
+    return Check(name=name, designed=f"<= {most:g} s", measured=f"{seconds:.2f} s", passed=seconds <= most)
+
+
 def run(design: Design, home: Home, plane: Plane, models: Models, *, reason: str) -> StepResult:
     """All traffic to the previous release; a rollout under way is ended first.
 
@@ -78,12 +83,10 @@ def run(design: Design, home: Home, plane: Plane, models: Models, *, reason: str
         ledger.place(champion.id, None)
         aliases = models.mirror(ledger, keep, None)
     most = design.delivery.gates.max_seconds_to_safe + (0.0 if warm else COLD_START_S)
-    name = f"all traffic on release {target.id}"
-    check = Check(name=name, designed=f"<= {most:g} s", measured=f"{seconds:.2f} s", passed=seconds <= most)
     return StepResult(
         step="rollback",
         summary=f"release {target.id} (model {target.model_version}) serves instead of release {champion.id}: {reason}",
-        checks=[check],
+        checks=[_in_time(target, seconds, most)],
         details={
             "from": champion.id,
             "to": target.id,
