@@ -89,6 +89,16 @@ def test_a_damaged_state_folder_is_a_message(command: str, home: Home, capsys: p
     assert capsys.readouterr().err.startswith(f"mlsd {command}: ")
 
 
+def test_a_reader_that_stops_early_gets_no_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mlsd.cli", "plan"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src"), "MLSD_HOME": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout and running.stderr
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 0
+
+
 def test_a_demo_starts_over_but_keeps_state_it_did_not_make(home: Home) -> None:
     home.models.mkdir(parents=True)
     (home.models / "mine").write_text("trained by hand")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -165,6 +166,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"mlsd {args.command}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print(f"mlsd {args.command}: interrupted", file=sys.stderr)
         return 130
