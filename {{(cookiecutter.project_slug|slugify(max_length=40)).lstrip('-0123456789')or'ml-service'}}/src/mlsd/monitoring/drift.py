@@ -46,6 +46,7 @@ def inner_edges(values: Values) -> Values:
     quantiles = np.quantile(finite, levels, method="inverted_cdf").astype(np.float32)
     edges, repeats = np.unique(quantiles, return_counts=True)
     heavy = edges[repeats > 1]
+    heavy = heavy[heavy > np.finfo(np.float32).min]  # below the smallest number there is no neighbour
     below = np.minimum(np.nextafter(heavy, np.float32(-np.inf)), heavy - np.finfo(np.float32).tiny)
     return np.unique(np.concatenate([edges, below]))
 
