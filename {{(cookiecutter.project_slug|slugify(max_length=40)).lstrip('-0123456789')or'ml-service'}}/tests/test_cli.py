@@ -99,11 +99,12 @@ def test_a_reader_that_stops_early_gets_no_traceback(tmp_path: Path) -> None:
     assert running.returncode == 0
 
 
-def test_a_demo_starts_over_but_keeps_state_it_did_not_make(home: Home) -> None:
+def test_a_demo_starts_over_but_keeps_state_it_did_not_make(home: Home, caplog: pytest.LogCaptureFixture) -> None:
     home.models.mkdir(parents=True)
     (home.models / "mine").write_text("trained by hand")
     clean_start(home)
     assert (home.root.with_name(f"{home.root.name}.1") / "models" / "mine").read_text() == "trained by hand"
+    assert f"moved to {home.root}.1" in caplog.text
     (home.root / "left").write_text("from a demo")
     clean_start(home)
     assert sorted(path.name for path in home.root.iterdir()) == [MARKER]

@@ -85,6 +85,16 @@ def test_all_six_boxes_and_all_charts_are_there(design: Design, home: Home) -> N
         ElementTree.fromstring("<svg" + found.split("</svg>")[0] + "</svg>")
 
 
+def test_the_time_of_the_loop_counts_the_retraining_once(design: Design, home: Home) -> None:
+    """The hook's run happens while the loop waits for it."""
+    results = report_results.save_all(home)
+    run(design, home)
+    before = next(word for word in words(home).splitlines() if "seconds on one machine" in word)
+    results[0].model_copy(update={"step": "retrain", "seconds": 1000.0}).save(home)
+    run(design, home)
+    assert before in words(home)
+
+
 def test_a_page_without_any_result_is_valid(design: Design, home: Home) -> None:
     assert run(design, home).passed
     shown = words(home)

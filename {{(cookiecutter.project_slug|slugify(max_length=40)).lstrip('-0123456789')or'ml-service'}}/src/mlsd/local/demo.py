@@ -30,7 +30,9 @@ def clean_start(home: Home) -> None:
         shutil.rmtree(home.root)
     else:
         number = next(n for n in range(1, 10_000) if not home.root.with_name(f"{home.root.name}.{n}").exists())
-        home.root.rename(home.root.with_name(f"{home.root.name}.{number}"))
+        aside = home.root.with_name(f"{home.root.name}.{number}")
+        home.root.rename(aside)
+        LOGGER.warning("%s was not made by a demo: moved to %s", home.root, aside)
     write_json(home.root / MARKER, {"note": "made by `mlsd demo`, which starts over by deleting this folder"})
 
 
