@@ -113,6 +113,7 @@ def test_other_keys_join_the_run_during_the_cooldown_and_run_after_it(start: Sta
     assert second["triggers"] == 2
     assert server.post("b:1", action="rollback").json()["created"], "another action has a cooldown of its own"
     server.ended("a:1")
+    server.ended("b:1")
     server.process.terminate()
     server.process.wait(15)
     server = start(cooldown=0)
