@@ -16,6 +16,8 @@ from mlsd.home import Home, find_home
 from mlsd.local import processes
 from mlsd.problem import Problem, Tables, load_problem
 
+pytest_plugins = ["gameday"]
+
 
 @pytest.fixture(scope="session")
 def design() -> Design:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from mlsd.errors import UserError
-from mlsd.live_sections import Delivery, LoadTest, Monitoring, Serving
+from mlsd.live_sections import Batch, Delivery, LoadTest, Monitoring, Serving
 from mlsd.sections import (
     Capacity,
     Data,
@@ -40,7 +40,9 @@ class Design(Part):
     data: Data
     features: Features
     training: Training
+    serving_mode: Literal["online", "batch", "hybrid"]
     serving: Serving
+    batch: Batch
     load_test: LoadTest
     delivery: Delivery
     monitoring: Monitoring

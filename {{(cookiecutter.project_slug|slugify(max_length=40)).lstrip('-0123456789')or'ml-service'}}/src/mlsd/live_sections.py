@@ -1,6 +1,6 @@
 """Steps 5-6 of `design.yaml`, section by section: types, ranges and the rules inside one section."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,14 +19,74 @@ class FeatureLog(Part):
     queue: Count
     full_sample: Rate
     retention_days: Count
+    hash_user_ids: bool
+
+
+class StoreBreaker(Part):
+    """After so many failed reads in a row the online store is left alone for a while."""
+
+    failures: Count
+    open_s: Annotated[float, Field(gt=0, le=4)]
+
+
+class Admission(Part):
+    """Milliseconds a request may wait for its turn: first it is pruned, then refused with 429."""
+
+    max_queue_ms: Positive
+    prune_queue_ms: Positive
+    prune_to: Count
+
+    @model_validator(mode="after")
+    def _prunes_before_it_refuses(self) -> Self:
+        if self.prune_queue_ms >= self.max_queue_ms:
+            raise ValueError(f"prune_queue_ms {self.prune_queue_ms:g} must be below max_queue_ms {self.max_queue_ms:g}")
+        return self
+
+
+class PopularCache(Part):
+    """Answers kept for a short time: for use under pressure, always, or never."""
+
+    when: Literal["pressure", "always", "never"]
+    max_age_s: Positive
+    entries: Count
+
+
+class Remote(Part):
+    """A model server elsewhere that scores the matrix."""
+
+    protocol: Literal["triton", "tf_serving", "vllm"]
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$")]
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]+$")]
 
 
 class Serving(Part):
     """Step 5: the request path."""
 
+    workers: Count
+    engine: Literal["auto", "lightgbm", "lleaves", "onnx", "onnx_int8", "remote"]
+    remote: Remote | None
     cold_start: ColdStart
+    store_breaker: StoreBreaker
+    admission: Admission
+    popular_cache: PopularCache
+    max_connections: Count
     max_body_kib: Count
     feature_log: FeatureLog
+
+    @model_validator(mode="after")
+    def _remote_is_named(self) -> Self:
+        if (self.engine == "remote") != (self.remote is not None):
+            raise ValueError(f"engine {self.engine!r} and remote {self.remote!r} do not go together")
+        return self
+
+
+class Batch(Part):
+    """Answers made ahead: items kept per user, candidates per user of the hybrid mode, and what the run may use."""
+
+    top: Count
+    pool: Count
+    threads: Count
+    memory_mib: Count
 
 
 class LoadTest(Part):
@@ -37,6 +97,8 @@ class LoadTest(Part):
     warmup_s: NotNegative
     max_client_lag_ms: Positive
     max_error_rate: Rate
+    spike_factor: Annotated[float, Field(gt=1)]
+    max_regression: Positive
 
 
 class Shadow(Part):

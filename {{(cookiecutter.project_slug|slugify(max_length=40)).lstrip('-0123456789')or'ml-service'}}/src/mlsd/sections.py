@@ -143,6 +143,7 @@ class Features(Part):
 
     service: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     max_age_h: MaxAge
+    when_stale: Literal["default", "flag"]
 
 
 class TrainingGates(Part):
