@@ -19,7 +19,7 @@ help:
 	@echo 'make bake               only bake it'
 	@echo 'make test               lint, quick tests of the project in place, the template tests, a baked project end to end'
 	@echo 'make lint               ruff and mypy, template and project'
-	@echo 'make bench              how long a bake takes'
+	@echo 'make bench              serving side by side, floor to quick starts, into bench/RESULTS.md (15 min); a bake'
 	@echo 'make requirements       resolve and pin every dependency again'
 	@echo 'make down               stop what a demo left running'
 	@echo 'make clean              stop, then delete .demo, .build and .venv'
@@ -48,7 +48,8 @@ test-template: $(READY)
 	@$(HERE) "$(VENV)/bin/python" -m pytest -n 2 --dist loadfile --ignore tests/test_end_to_end.py
 	@$(HERE) "$(VENV)/bin/python" -m pytest tests/test_end_to_end.py
 
-bench: $(BAKER)
+bench: $(READY) $(BUILD)/design.yaml
+	@cd $(PROJECT) && $(IN_PLACE) PYTHONPATH="$(CURDIR)/bench:src" "$(VENV)/bin/python" "$(CURDIR)/bench/serving.py"
 	@"$(VENV)/bin/python" bench/bake.py
 
 requirements: $(BAKER)

@@ -7,11 +7,14 @@ locust -f loadtests/locustfile.py --headless --host http://127.0.0.1:8600 \\
 
 import gc
 import json
+import random
 import re
 import time
 from argparse import ArgumentParser
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +26,13 @@ from locust.env import Environment
 
 IN_FLIGHT = 2000
 TIMEOUT_S = 10.0
+CLOSED_AFTER_S = 15  # no answer comes later than that
 LONGEST_US = 120_000_000
 PERCENTILES = (10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100)
 TIMING = re.compile(r"(\w+);dur=([0-9.]+)")
+DEGRADED, REASON, HEAD_BYTES = re.compile(rb'"degraded":\[([^\]]*)\]'), re.compile(r"\w+"), 1000
+OK, SHED = 200, 429
+SEED = 7
 
 
 def histogram() -> HdrHistogram:
@@ -34,9 +41,9 @@ def histogram() -> HdrHistogram:
 
 
 def summary(values: HdrHistogram) -> dict[str, Any]:
-    """Count and percentiles of a histogram, milliseconds."""
+    """Count and percentiles of a histogram, milliseconds; `encoded` is the histogram itself, microseconds."""
     if not values.get_total_count():
-        return {"count": 0, "p50_ms": 0.0, "p99_ms": 0.0, "max_ms": 0.0, "percentiles": []}
+        return {"count": 0, "p50_ms": 0.0, "p99_ms": 0.0, "max_ms": 0.0, "percentiles": [], "encoded": ""}
     points = [[p, values.get_value_at_percentile(p) / 1e3] for p in PERCENTILES]
     of = dict(map(tuple, points))
     return {
@@ -45,58 +52,107 @@ def summary(values: HdrHistogram) -> dict[str, Any]:
         "p99_ms": of[99],
         "max_ms": of[100],
         "percentiles": points,
+        "encoded": values.encode().decode(),
     }
 
 
 @dataclass
+class Bin:
+    """Answers to the requests due in one second."""
+
+    answers: Counter[str] = field(default_factory=Counter)
+    shed: int = 0
+    latencies: HdrHistogram = field(default_factory=histogram)
+
+    def summary(self, second: int) -> dict[str, Any]:
+        """As one row of the result's timeline."""
+        return {"t": second, "answers": self.answers, "shed": self.shed, "latencies": summary(self.latencies)}
+
+
+@dataclass
 class Measured:
-    """What a run has seen so far; warm-up requests are only counted."""
+    """What a run has seen so far; warm-up requests are only counted, refused ones (429) are counted apart."""
 
     started_at: float = 0.0
     sent: int = 0
     errors: int = 0
+    shed: int = 0
     warmup: int = 0
     warmup_errors: int = 0
+    cpu_before_s: float = 0.0
     total: HdrHistogram = field(default_factory=histogram)
+    refused: HdrHistogram = field(default_factory=histogram)
     lag: HdrHistogram = field(default_factory=histogram)
     hops: dict[str, HdrHistogram] = field(default_factory=dict)
     versions: dict[str, HdrHistogram] = field(default_factory=dict)
     codes: Counter[str] = field(default_factory=Counter)
-    seconds: dict[int, Counter[str]] = field(default_factory=dict)
+    degraded: Counter[str] = field(default_factory=Counter)
+    seconds: dict[int, Bin] = field(default_factory=dict)
+    timeline: list[dict[str, Any]] = field(default_factory=list)
+
+    def close(self, before: int) -> None:
+        """Keep only the summary of the seconds before that one: an hour's histograms would take half a gigabyte."""
+        for second in sorted(second for second in self.seconds if second < before):
+            self.timeline.append(self.seconds.pop(second).summary(second))
+
+    def second(self, intended_s: float) -> Bin:
+        """The bin of the second in which a request was due."""
+        number = int(intended_s)
+        if number not in self.seconds:
+            self.close(number - CLOSED_AFTER_S)
+            self.seconds[number] = Bin()
+        return self.seconds[number]
 
     def add(self, intended_s: float, lag_s: float, taken_s: float, response: Any) -> None:
         """Count one answer: `intended_s` since the start, sent `lag_s` later, answered `taken_s` after that."""
-        ok = response.status_code == 200
+        code, latency = response.status_code, _micros(lag_s + taken_s)
         self.sent += 1
-        self.errors += not ok
-        self.codes[str(response.status_code)] += 1
-        version = response.headers.get("x-mlsd-model-version", "none") if ok else "error"
-        self.seconds.setdefault(int(intended_s), Counter())[version] += 1
+        self.codes[str(code)] += 1
         self.lag.record_value(_micros(lag_s))
-        self.total.record_value(_micros(lag_s + taken_s))
-        if not ok:
+        second = self.second(intended_s)
+        if code == SHED:
+            self.shed += 1
+            second.shed += 1
+            self.refused.record_value(latency)
             return
-        self.versions.setdefault(version, histogram()).record_value(_micros(lag_s + taken_s))
-        hops = {name: float(ms) / 1e3 for name, ms in TIMING.findall(response.headers.get("server-timing", ""))}
+        self.total.record_value(latency)
+        second.latencies.record_value(latency)
+        self.errors += code != OK
+        version = response.headers.get("x-mlsd-model-version", "none") if code == OK else "error"
+        second.answers[version] += 1
+        if code == OK:
+            self._answered(version, latency, taken_s, response)
+
+    def _answered(self, version: str, latency: int, taken_s: float, response: Any) -> None:
+        self.versions.setdefault(version, histogram()).record_value(latency)
+        if told := DEGRADED.search(response.content[:HEAD_BYTES]):
+            self.degraded.update(REASON.findall(told[1].decode()))
+        timing = response.headers.get("server-timing", "")
+        hops = {name: float(ms) / 1e3 for name, ms in TIMING.findall(timing)}
         if "service" in hops:
-            hops["edge"] = taken_s - hops.pop("service")
+            hops["edge"] = taken_s - hops["service"]
         for name, value in hops.items():
             self.hops.setdefault(name, histogram()).record_value(_micros(value))
 
     def write(self, path: Path) -> None:
         """Write the result as JSON, whole or not at all."""
+        self.close(LONGEST_US)
         result = {
             "started_at": self.started_at,
             "sent": self.sent,
             "errors": self.errors,
+            "shed": self.shed,
             "warmup": self.warmup,
             "warmup_errors": self.warmup_errors,
+            "client_cpu_s": time.process_time() - self.cpu_before_s,
             "codes": self.codes,
+            "degraded": self.degraded,
             "total": summary(self.total),
+            "refused": summary(self.refused),
             "lag": summary(self.lag),
             "hops": {name: summary(values) for name, values in self.hops.items()},
             "by_version": {name: summary(values) for name, values in self.versions.items()},
-            "timeline": [{"t": second, "answers": count} for second, count in sorted(self.seconds.items())],
+            "timeline": self.timeline,
         }
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(result), encoding="utf-8")
@@ -107,12 +163,34 @@ def _micros(seconds: float) -> int:
     return min(max(int(seconds * 1e6), 1), LONGEST_US)
 
 
-def read_traffic(path: Path) -> list[tuple[bytes, dict[str, str]]]:
-    """Bodies to send and their headers, one per line of the file."""
+def arrivals(options: Any) -> Iterator[float]:
+    """Intended starts, seconds: evenly spaced or (`--poisson`) as independent users come, drawn ahead from one seed.
+
+    Between `--spike-from` and `--spike-to` of the measured time the rate is `--spike-factor` times as high.
+    """
+    draw, warmup = random.Random(SEED), options.warmup
+    edges = (0.0, warmup + options.spike_from, warmup + options.spike_to, warmup + options.seconds)
+    for (start, stop), factor in zip(pairwise(edges), (1.0, options.spike_factor, 1.0), strict=True):
+        rate = options.rps * factor
+        if not options.poisson:
+            yield from (start + k / rate for k in range(round((stop - start) * rate)))
+            continue
+        now = start + draw.expovariate(rate)
+        while now < stop:
+            yield now
+            now += draw.expovariate(rate)
+
+
+def read_traffic(path: Path, *, users_only: bool) -> list[tuple[bytes, dict[str, str]]]:
+    """Bodies to send and their headers, one per line of the file; `users_only` leaves the candidates out."""
     requests = []
     for line in path.read_bytes().splitlines():
-        user = str(json.loads(line)["user_id"])
-        requests.append((line, {"content-type": "application/json", "x-user-id": user}))
+        content = json.loads(line)
+        user = str(content["user_id"])
+        if users_only:
+            del content["candidates"]
+        body = json.dumps(content).encode() if users_only else line
+        requests.append((body, {"content-type": "application/json", "x-user-id": user}))
     return requests
 
 
@@ -132,13 +210,13 @@ class Arrivals(FastHttpUser):
     def walk(self) -> None:
         """Send each request at its time, then end the run when all are answered."""
         options = self.environment.parsed_options
-        requests = read_traffic(Path(options.traffic))
+        requests = read_traffic(Path(options.traffic), users_only=options.users_only)
         gc.collect()
         gc.freeze()
-        MEASURED.started_at = time.time()
+        MEASURED.started_at, MEASURED.cpu_before_s = time.time(), time.process_time()
+        Path(options.out).with_suffix(".began").touch()
         start = time.perf_counter()
-        for k in range(int((options.warmup + options.seconds) * options.rps)):
-            intended = k / options.rps
+        for k, intended in enumerate(arrivals(options)):
             gevent.sleep(max(0.0, start + intended - time.perf_counter()))
             POOL.spawn(self.send, *requests[k % len(requests)], start, intended)
         POOL.join(TIMEOUT_S)
@@ -152,7 +230,7 @@ class Arrivals(FastHttpUser):
         taken = time.perf_counter() - start - sent
         if intended < warmup:
             MEASURED.warmup += 1
-            MEASURED.warmup_errors += response.status_code != 200
+            MEASURED.warmup_errors += response.status_code != OK
         else:
             MEASURED.add(intended - warmup, sent - intended, taken, response)
 
@@ -162,7 +240,12 @@ def _options(parser: ArgumentParser) -> None:
     parser.add_argument("--rps", type=float, required=True, help="arrivals per second")
     parser.add_argument("--seconds", type=float, required=True, help="measured time")
     parser.add_argument("--warmup", type=float, default=0.0, help="seconds before it, not measured")
+    parser.add_argument("--poisson", action="store_true", help="random gaps between arrivals, drawn ahead")
+    parser.add_argument("--spike-factor", type=float, default=1.0, help="rate in the spike, times --rps")
+    parser.add_argument("--spike-from", type=float, default=0.0, help="second of the measured time")
+    parser.add_argument("--spike-to", type=float, default=0.0, help="second of the measured time")
     parser.add_argument("--traffic", required=True, help="request bodies, one JSON object per line")
+    parser.add_argument("--users-only", action="store_true", help="name no candidates: they were picked ahead")
     parser.add_argument("--out", required=True, help="where the result goes, JSON")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from miniature import Miniature, first_free_port
@@ -15,6 +16,9 @@ from mlsd.features import step as features_step
 from mlsd.home import Home, find_home
 from mlsd.local import processes
 from mlsd.problem import Problem, Tables, load_problem
+
+if TYPE_CHECKING:
+    from model_server import Server
 
 pytest_plugins = ["gameday"]
 
@@ -89,7 +93,9 @@ def free_port(monkeypatch: pytest.MonkeyPatch) -> int:
 def patient_design(small_design: Design) -> Design:
     """The small design with a features hop that a busy test machine keeps too."""
     content = small_design.model_dump(mode="json")
-    content["latency"] = {"p99_ms": 1000, "hops_ms": {**content["latency"]["hops_ms"], "features": 150}}
+    hops = content["latency"]["hops_ms"] | {"features": 150, "inference": 400, "post": 100}
+    content["latency"] = {"p99_ms": 1000, "hops_ms": hops}
+    content["serving"]["admission"] |= {"prune_queue_ms": 400, "max_queue_ms": 800}
     return Design.model_validate(content)
 
 
@@ -103,6 +109,23 @@ def served_home(tmp_path_factory: pytest.TempPathFactory, small_design: Design, 
     store_users(home, small_design, problem, 300, moment)
     store_items(home, problem, 400, moment)
     return home
+
+
+@pytest.fixture(scope="session")
+def attacked(tmp_path_factory: pytest.TempPathFactory, patient_design: Design, problem: Problem) -> Iterator["Server"]:
+    """A model server of its own for tests that attack it: few connections, its feature log on a small disk."""
+    import small_disk
+    from model_server import running, store_items, store_users, train
+
+    home, moment = Home(tmp_path_factory.mktemp("attacked") / "mlsd"), datetime.now(UTC)
+    content = patient_design.model_dump(mode="json")
+    content["serving"] |= {"max_connections": 200, "engine": "lightgbm"}  # nothing is swapped in meanwhile
+    content["serving"]["popular_cache"]["entries"] = 50  # full at once: what grows later is kept for nothing
+    design = Design.model_validate(content)
+    store_users(home, design, problem, 100, moment)
+    store_items(home, problem, 600, moment)
+    with running(home, design, train(home, design, problem), under=small_disk.under(home.feature_log)) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from mlsd.features.snapshot import write
 from mlsd.home import Home
 from mlsd.problem import Problem, Tables
 from mlsd.scoring import Linear
-from mlsd.serving.feature_log import frame
+from mlsd.serving.frames import frame
 from mlsd.serving.record import Record, encode
 
 ITEMS = 600

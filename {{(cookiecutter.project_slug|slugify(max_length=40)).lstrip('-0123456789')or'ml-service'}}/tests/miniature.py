@@ -46,6 +46,9 @@ class ListedModels:
     def folder(self, release: Release) -> Path:
         return Path("/nowhere") / str(release.model_version)
 
+    def at_hand(self, release: Release) -> bool:
+        return True
+
     def mirror(self, ledger: Ledger, keep: int, refused: int | None) -> str:
         self.refused.append(refused)
         return "mirrored"

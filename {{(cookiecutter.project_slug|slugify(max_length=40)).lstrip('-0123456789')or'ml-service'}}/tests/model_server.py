@@ -9,7 +9,7 @@ import sqlite3
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,15 +23,16 @@ import psutil
 from mlsd.bundle import Calibration, Manifest, save_bundle, sha256
 from mlsd.design import Design
 from mlsd.errors import UserError
-from mlsd.features.online import entity_key, table_name
+from mlsd.features.online import table_name
 from mlsd.features.snapshot import Snapshot, current, write
+from mlsd.features.values import entity_key
 from mlsd.home import Home
 from mlsd.local.ports import require_free
 from mlsd.problem import Problem
 from mlsd.serving.launch import command, environment
-from mlsd.serving.release import Release
+from mlsd.serving.release import WORKERS, Release
 
-START_S = 40
+START_S = 60
 
 
 def store_users(home: Home, design: Design, problem: Problem, users: int, at: datetime) -> None:
@@ -118,7 +119,12 @@ class Server:
     @property
     def worker(self) -> psutil.Process:
         """The process that answers; its parent is BentoML's supervisor."""
-        return next(child for child in self.process.children() if "worker" in " ".join(child.cmdline()))
+        return self.workers[0]
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        """All of them that live."""
+        return [child for child in self.process.children() if "worker" in " ".join(child.cmdline())]
 
     def rank(self, content: Any, **headers: str) -> httpx.Response:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -145,15 +151,28 @@ def _free_port() -> int:
 
 
 @contextmanager
-def running(home: Home, design: Design, release: Release, slot: str = "b", *, faults: bool = False) -> Iterator[Server]:
-    """Start a server, wait until it is alive, stop all its processes at the end; one at a time per slot."""
+def running(
+    home: Home,
+    design: Design,
+    release: Release,
+    slot: str = "b",
+    *,
+    faults: bool = False,
+    under: Sequence[str] = (),
+    workers: int = 1,
+) -> Iterator[Server]:
+    """Start a server, wait until it is alive, stop all its processes at the end; one at a time per slot.
+
+    `under` is a command that prepares something and then becomes the server.
+    """
     port, log = _free_port(), home.logs / f"server-{slot}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     described = home.root / "design.json"  # JSON is YAML
     described.write_text(design.model_dump_json(), encoding="utf-8")
-    extra = environment(home, slot, release, allow_faults=faults) | {"MLSD_DESIGN": str(described)}
+    extra = environment(home, slot, release, allow_faults=faults)
+    extra |= {"MLSD_DESIGN": str(described), WORKERS: str(workers)}
     with log.open("wb") as output:
-        argv = command(design, port)
+        argv = [*under, *command(design, port)]
         process = psutil.Popen(argv, env=os.environ | extra, stdout=output, stderr=output, start_new_session=True)
     try:
         url, until = f"http://127.0.0.1:{port}", time.monotonic() + START_S

@@ -102,6 +102,7 @@ def test_all_defects_are_told_at_once(world: Tables, small_design: Design, probl
     assert len(lines) == 3
 
 
+@pytest.mark.fault("Schema change upstream", "stops before training; nothing written")
 def test_a_violation_stops_the_data_step_and_nothing_is_written(
     world: Tables, small_design: Design, problem: Problem, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,8 @@ def test_nobody_sees_two_versions_while_the_share_grows(miniature: Miniature, ed
     assert 2 <= sum(versions[0] == 2 for versions in seen.values()) <= 30
 
 
+@pytest.mark.fault("Shadow side effects", "role shadow in its own log records")
+@pytest.mark.fault("Shadow down", "users: 0 errors")
 def test_mirrored_copies_say_so_and_answer_nobody(miniature: Miniature, edge: Router) -> None:
     """5.19: same request id on both copies, role shadow on one; a sick shadow costs no user anything."""
     edge.apply(Traffic("a", "b", mirror_percent=100))
@@ -120,6 +122,7 @@ def test_mirrored_copies_say_so_and_answer_nobody(miniature: Miniature, edge: Ro
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.fault("Shadow slow", "users: 0 errors; what hangs is bounded")
 def test_a_hanging_shadow_is_bounded(miniature: Miniature, edge: Router) -> None:
     miniature.plane.plant("b", slow_ms=400)
     edge.apply(Traffic("a", "b", mirror_percent=100))

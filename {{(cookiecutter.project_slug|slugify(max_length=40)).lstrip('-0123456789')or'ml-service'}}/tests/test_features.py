@@ -20,7 +20,7 @@ def drawn(problem: Problem, n: int) -> tuple[features.Floats, features.Floats, f
     return user, items, context
 
 
-@pytest.mark.parametrize("n", [1, 7, 500])
+@pytest.mark.parametrize("n", [1, 2, 7, 500, 5000])
 def test_a_row_has_the_same_bits_alone_in_a_request_and_in_a_batch(problem: Problem, n: int) -> None:
     user, items, context = drawn(problem, n)
     request = problem.assemble(user, items, context)

@@ -95,6 +95,7 @@ def runs(out: Path) -> int:
     return len(out.read_text().splitlines()) if out.exists() else 0
 
 
+@pytest.mark.fault("Duplicate trigger / alert storm", "1,000 in parallel: one run")
 def test_a_thousand_parallel_posts_of_one_key_make_one_run(start: Start, out: Path) -> None:
     server = start()
     with ThreadPoolExecutor(32) as pool:
@@ -122,6 +123,7 @@ def test_other_keys_join_the_run_during_the_cooldown_and_run_after_it(start: Sta
     assert runs(out) == 3
 
 
+@pytest.mark.fault("Orchestrator down when triggered", "durable outbox, retried, exactly one run")
 def test_what_was_accepted_survives_a_sigkill_and_runs_once(start: Start, out: Path) -> None:
     server = start(wait=1.5, cooldown=0)
     server.post("running")
@@ -169,6 +171,7 @@ def test_a_failing_command_is_recorded_with_its_log(start: Start) -> None:
     assert "no data" in Path(ended["log"]).read_text()
 
 
+@pytest.mark.fault("Resolved/old/replayed trigger", "ignored or 401; no run")
 def test_what_is_not_a_trigger_is_refused_by_name(start: Start, home: Home, out: Path) -> None:
     server = start()
     now = datetime.now(UTC)

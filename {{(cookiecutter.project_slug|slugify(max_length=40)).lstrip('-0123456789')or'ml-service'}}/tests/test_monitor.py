@@ -22,6 +22,9 @@ from mlsd.monitoring import reference, step
 from mlsd.monitoring.wait import wait_for_retrain
 from mlsd.problem import Problem
 from mlsd.result import StepResult
+from mlsd.serving.feature_log import read_records
+from mlsd.serving.frames import frame
+from mlsd.serving.record import encode
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +72,20 @@ def test_normal_traffic_is_silent(traffic: LiveTraffic, home: Home, design: Desi
     assert result.details["triggers"] == []
     assert result.details["window"]["requests"] == 300
     assert {"all", "weekend", "new_user"} == set(result.details["slices"])
+
+
+def test_a_log_that_lost_records_fails_the_verdict(
+    traffic: LiveTraffic, home: Home, design: Design, problem: Problem
+) -> None:
+    """FAULTS, disk full for feature log: monitoring says how many are missing."""
+    (path,) = home.feature_log.glob("*.log")
+    last = list(read_records(home.feature_log))[-1]
+    with path.open("ab") as file:
+        file.write(frame(encode(last, lost=7)))
+    result = step.run(design, home, problem)
+    assert not result.passed
+    passed, measured = check(result, "feature log")
+    assert (passed, measured.partition(" beside ")[0]) == (False, "7 lost")
 
 
 @pytest.mark.usefixtures("hooks")

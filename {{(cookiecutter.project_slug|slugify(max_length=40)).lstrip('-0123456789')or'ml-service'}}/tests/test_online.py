@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlsd.data.tables import load_tables
 from mlsd.design import Design
 from mlsd.errors import UserError
-from mlsd.features.online import UserReader, UserRow, decode, entity_key, fill
+from mlsd.features.online import UserReader, UserRow, fill
 from mlsd.features.push import push
 from mlsd.features.store import open_store
+from mlsd.features.values import decode, decode_all, decode_hex, entity_key, moment, redis_field, stamp
 from mlsd.home import Home
 from mlsd.problem import Problem
 
@@ -97,6 +100,43 @@ def test_text_is_not_a_number() -> None:
         decode(Value(string_val="x").SerializeToString())
 
 
+def test_many_values_are_decoded_as_one_by_one() -> None:
+    """Plain floats go a faster way; one value of another kind must not change the rest."""
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    plain = [Value(float_val=k - 1.5).SerializeToString() for k in range(5)]
+    mixed = [*plain, Value(int64_val=300).SerializeToString(), Value().SerializeToString(), *plain]
+    for values in (plain, mixed, []):
+        expected = [decode(value) for value in values]
+        text = " ".join(value.hex() for value in values)
+        assert np.array_equal(decode_all(values), np.array(expected, np.float32), equal_nan=True)
+        assert np.array_equal(decode_hex(text, len(values)), np.array(expected, np.float32), equal_nan=True)
+    assert np.array_equal(decode_all([plain[0], None, plain[1]]), [-1.5, np.nan, -0.5], equal_nan=True)
+
+
+@given(st.text(min_size=0, max_size=40), st.text(min_size=1, max_size=40))
+def test_fields_of_a_redis_hash_are_those_of_feast(view: str, feature: str) -> None:
+    from feast.infra.online_stores.helpers import _mmh3
+
+    assert redis_field(view, feature) == _mmh3(f"{view}:{feature}")
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)))
+def test_times_are_those_of_protobuf(naive: datetime) -> None:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    at, message = naive.replace(tzinfo=UTC), Timestamp()
+    message.FromDatetime(at)
+    assert stamp(at) == message.SerializeToString()
+    assert moment(stamp(at)) == at
+
+
+@pytest.mark.parametrize("stored", [b"x", b"\x08", b"\x08\x80", b"\x1d\x00\x00\x00\x00"])
+def test_what_is_no_time_is_refused(stored: bytes) -> None:
+    with pytest.raises(ValueError, match="not a protobuf timestamp"):
+        moment(stored)
+
+
 def test_keys_are_those_of_feast() -> None:
     from feast.infra.key_encoding_utils import serialize_entity_key
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
@@ -134,7 +174,7 @@ def test_a_locked_store_gives_up_at_the_deadline(
     writing.execute("PRAGMA journal_mode=DELETE")
     writing.execute("BEGIN EXCLUSIVE")
     started = time.perf_counter()
-    with pytest.raises(sqlite3.OperationalError, match="locked"):
+    with pytest.raises(TimeoutError, match="locked"):
         reader(copied, small_design, problem, timeout_s=0.05).read(1)
     assert time.perf_counter() - started < 0.5
 
@@ -157,6 +197,20 @@ def test_defaults_replace_what_is_absent_or_too_old(design: Design, problem: Pro
     assert (reasons, values[wide:].tolist()) == ([], problem.user_defaults[wide:].tolist())
     values, reasons = fill(None, problem, ages, NOW)
     assert (reasons, values.tolist()) == (["unknown_user"], problem.user_defaults.tolist())
+
+
+def test_what_is_too_old_is_flagged_and_used_where_the_design_says_so(design: Design, problem: Problem) -> None:
+    """5.34: `when_stale: flag`; a row from a wrong clock is treated like one too old."""
+    ages, wide = design.max_age_h, len(problem.user_views["user"])
+    stored = np.arange(len(problem.user_columns), dtype=np.float32) + 1000
+    late = NOW + timedelta(hours=ages.user, seconds=1)
+    values, reasons = fill(UserRow(stored, {"user": NOW, "interaction": NOW}), problem, ages, late, "flag")
+    assert (reasons, values.tolist()) == (["stale_user"], stored.tolist())
+    ahead = UserRow(stored, {"user": NOW + timedelta(days=2), "interaction": NOW + timedelta(minutes=1)})
+    values, reasons = fill(ahead, problem, ages, NOW)
+    assert reasons == ["future_user"]
+    assert values[:wide].tolist() == problem.user_defaults[:wide].tolist()
+    assert values[wide:].tolist() == stored[wide:].tolist()
 
 
 def session(problem: Problem, user: int, at: datetime, value: float) -> pd.DataFrame:

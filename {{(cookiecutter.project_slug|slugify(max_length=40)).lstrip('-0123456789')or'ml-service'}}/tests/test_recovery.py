@@ -56,6 +56,7 @@ def test_interrupted(standing: Miniature, tmp_path: Path, stage: str) -> None:
     assert "interrupted" in standing.ledger.history()[-1].reason
 
 
+@pytest.mark.fault("Controller killed mid-step", "next command takes the candidate's traffic away; 0 errors")
 @pytest.mark.parametrize("stage", ["canary"])
 def test_killed(standing: Miniature, tmp_path: Path, stage: str) -> None:
     """SIGKILL: the next command finds the candidate without anyone who watches it and takes its traffic away."""

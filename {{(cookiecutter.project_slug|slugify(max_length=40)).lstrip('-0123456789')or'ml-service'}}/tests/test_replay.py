@@ -4,27 +4,49 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from model_server import candidates, running, train
 
+from mlsd import clock
 from mlsd.design import Design
+from mlsd.engines.select import compile_engine, load_engine
 from mlsd.errors import UserError
 from mlsd.features.snapshot import current
 from mlsd.home import Home
 from mlsd.problem import Problem
-from mlsd.serving import explain
-from mlsd.serving.feature_log import ReadCount, read_records
+from mlsd.result import StepResult
+from mlsd.serving import answer, explain
+from mlsd.serving.cache import AnswerCache
+from mlsd.serving.feature_log import FeatureLog, read_records
+from mlsd.serving.frames import ReadCount
+from mlsd.serving.items import ItemStore
+from mlsd.serving.ranker import Ranker
+from mlsd.serving.ranking import Progress, Ranking
 from mlsd.serving.record import Record
+from mlsd.serving.release import Release
 from mlsd.serving.replay import matrix, replay, snapshots
+from mlsd.serving.request import RankRequest
+from mlsd.serving.stores import open_users
 
 pytestmark = pytest.mark.slow
 
 
 REQUESTS = 1000
+MODELS = {"lightgbm", "lleaves"}
 Logged = dict[str, tuple[Record, dict[int, float]]]
+
+
+@pytest.fixture
+def of_today(served_home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process's clock is that of the served world."""
+    monkeypatch.setenv("MLSD_HOME", str(served_home.root))
+    clock.reread()
+    yield
+    clock.reread()
 
 
 @pytest.fixture(scope="module")
@@ -37,27 +59,27 @@ def logged(served_home: Home, patient_design: Design, problem: Problem) -> Itera
         def send(k: int) -> tuple[str, dict[int, float]]:
             body = {"user_id": k % 320 + 1, "candidates": candidates(snapshot, 20 + k % 300, k)}
             content = json.dumps(body if k % 3 else body | {"device": "desktop"})
-            answer = client.post("/rank", content=content, headers={"x-request-id": f"replay-{k}"})
-            assert answer.status_code == 200
-            return f"replay-{k}", {item["item_id"]: item["score"] for item in answer.json()["items"]}
+            response = client.post("/rank", content=content, headers={"x-request-id": f"replay-{k}"})
+            assert response.status_code == 200
+            return f"replay-{k}", {item["item_id"]: item["score"] for item in response.json()["items"]}
 
         with ThreadPoolExecutor(8) as pool:
             answers = dict(pool.map(send, range(REQUESTS)))
     records = {record.request_id: record for record in read_records(served_home.feature_log)}
-    yield {name: (records[name], answer) for name, answer in answers.items()}
+    yield {name: (records[name], scores) for name, scores in answers.items()}
 
 
 def test_a_thousand_requests_replay_to_the_bit(logged: Logged, served_home: Home, problem: Problem) -> None:
     """3.14, 5.32: same functions, same snapshot, same model; nothing is lost on the way into the log and out of it."""
     load = snapshots(served_home)
     engines = set()
-    for record, answer in logged.values():
+    for record, scores in logged.values():
         again = replay(served_home, problem, record, load)
         assert again.tobytes() == record.scores.tobytes()
-        assert dict(zip(record.item_ids.tolist(), again.tolist(), strict=True)) == answer
+        assert dict(zip(record.item_ids.tolist(), again.tolist(), strict=True)) == scores
         engines.add(record.engine)
     assert len(logged) == REQUESTS
-    assert engines == {"lightgbm", "popularity"}
+    assert {"popularity"} < engines <= {"lightgbm", "lleaves", "popularity"}
 
 
 def test_a_share_of_the_log_holds_every_feature_and_they_are_the_same(
@@ -75,21 +97,21 @@ def test_a_share_of_the_log_holds_every_feature_and_they_are_the_same(
 def test_explain_replays_one_request_and_shows_its_features(
     logged: Logged, served_home: Home, problem: Problem
 ) -> None:
-    name, (record, answer) = next((name, pair) for name, pair in logged.items() if pair[0].engine == "lightgbm")
+    name, (record, scores) = next((name, pair) for name, pair in logged.items() if pair[0].engine in MODELS)
     result = explain.run(served_home, problem, name)
     assert result.passed
     best = result.details["best"]
     assert isinstance(best, list)
     assert isinstance(best[0], dict)
-    assert best[0]["score"] == max(answer.values()) == record.scores.max()
+    assert best[0]["score"] == max(scores.values()) == record.scores.max()
     assert set(best[0]["features"]) == set(problem.feature_names)  # type: ignore[arg-type]
     assert json.dumps(result.model_dump(mode="json"), allow_nan=False)
-    with pytest.raises(UserError, match=r"no record of request 'nobody' among \d+"):
+    with pytest.raises(UserError, match=r"no record of request 'nobody' in \d+ files"):
         explain.run(served_home, problem, "nobody")
 
 
 def test_one_bit_of_difference_is_seen(logged: Logged, served_home: Home, problem: Problem) -> None:
-    record = next(record for record, _ in logged.values() if record.engine == "lightgbm")
+    record = next(record for record, _ in logged.values() if record.engine in MODELS)
     user = record.user_row.copy()
     user[problem.user_columns.index("user_ctr")] += np.float32(0.5)
     load = snapshots(served_home)
@@ -103,3 +125,69 @@ def test_nothing_of_the_log_was_torn(logged: Logged, served_home: Home) -> None:
     count = ReadCount()
     assert sum(1 for _ in read_records(served_home.feature_log, count=count)) >= len(logged)
     assert count.torn == 0
+
+
+def _explained(home: Home, problem: Problem, request: RankRequest, ranking: Ranking, release: Release) -> StepResult:
+    """Log an answer and explain it."""
+    name = f"explained-{ranking.degraded}"
+    log = FeatureLog(home.feature_log, "c", size=9, retention_days=30)
+    log.append(answer.record(request, ranking, name, release, "live", 1.0, full=False))
+    log.close()
+    return explain.run(home, problem, name)
+
+
+@pytest.mark.usefixtures("of_today")
+def test_pruned_and_cached_answers_say_so_and_replay(
+    served_home: Home, patient_design: Design, problem: Problem
+) -> None:
+    """What was left out is in the record; what was kept from before is replayed as it was then."""
+    release = train(served_home, patient_design, problem, version=6)
+    bundle = load_engine("lightgbm", Path(release.model_dir), release.model_digest, served_home)
+    users, items = open_users(patient_design, served_home, problem), ItemStore(served_home, problem)
+    ranker = Ranker(patient_design, problem, users, items, bundle)
+    request = RankRequest(17, np.array(candidates(current(served_home), 60), np.int64), "mobile")
+
+    pruned = _explained(served_home, problem, request, ranker.rank(request, Progress(), keep=20), release)
+    assert pruned.passed
+    assert pruned.checks[0].measured == "20 of 20"
+    assert "20 of 60 candidates" in pruned.summary
+    assert "pruned (under pressure" in pruned.summary
+    left_out = pruned.details["left_out"]
+    assert isinstance(left_out, list)
+    assert len(left_out) == 40
+    assert set(left_out) < set(request.candidates.tolist())
+
+    cache = AnswerCache(patient_design.serving.popular_cache)
+    key = cache.key(request, ranker.snapshot_version)
+    cache.keep(key, ranker.rank(request, Progress()), b"[]")
+    found = cache.find(key)
+    assert found is not None
+    cached = _explained(served_home, problem, request, found[0], release)
+    assert cached.passed
+    assert cached.checks[0].measured == "60 of 60"
+    assert "cached (the answer was kept" in cached.summary
+    assert "cache 0 s" in cached.summary
+    user = cached.details["user"]
+    assert isinstance(user, dict)
+    assert {view: set(part) for view, part in user.items()} == {  # type: ignore[arg-type]
+        view: {"age_s", "values"} for view in problem.user_views
+    }
+
+
+@pytest.mark.usefixtures("of_today")
+def test_the_engine_that_answered_replays(served_home: Home, patient_design: Design, problem: Problem) -> None:
+    """Compiled trees may differ from LightGBM in the last bit, so the record's engine decides."""
+    release = train(served_home, patient_design, problem, version=7)
+    folder = Path(release.model_dir)
+    users, items = open_users(patient_design, served_home, problem), ItemStore(served_home, problem)
+    request = RankRequest(17, np.array(candidates(current(served_home), 300), np.int64), "mobile")
+    for bundle in (
+        load_engine("lightgbm", folder, release.model_digest, served_home),
+        compile_engine(folder, release.model_digest, served_home),
+    ):
+        ranking = Ranker(patient_design, problem, users, items, bundle).rank(request, Progress())
+        record = answer.record(request, ranking, "engine", release, "live", 1.0, full=False)
+        assert record.engine == bundle.engine
+        assert replay(served_home, problem, record).tobytes() == record.scores.tobytes()
+    with pytest.raises(UserError, match="engine 'triton'"):
+        replay(served_home, problem, replace(record, engine="triton"))

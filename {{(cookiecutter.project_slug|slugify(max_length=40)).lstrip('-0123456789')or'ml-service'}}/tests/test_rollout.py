@@ -31,6 +31,7 @@ def refused(small: Miniature, result: StepResult) -> None:
     assert small.rank("1").json()["model_version"] == 1
 
 
+@pytest.mark.fault("Canary wrong but fast", "caught in shadow, before any user sees it")
 def test_inverted_scores_are_caught_before_any_user_sees_them(standing: Miniature) -> None:
     with standing.load() as load:
         result = release(standing, fault="invert")
@@ -42,6 +43,7 @@ def test_inverted_scores_are_caught_before_any_user_sees_them(standing: Miniatur
     refused(standing, result)
 
 
+@pytest.mark.fault("Canary slow", "analysis fails, weight 0, users < 5 % affected")
 def test_slow_answers_are_caught_while_few_see_them(standing: Miniature) -> None:
     """No request fails, all traffic is back within the design's seconds."""
     with standing.load() as load:
@@ -55,6 +57,7 @@ def test_slow_answers_are_caught_while_few_see_them(standing: Miniature) -> None
     refused(standing, result)
 
 
+@pytest.mark.fault("Canary fails or crashes later on", "traffic back on the champion, few errors")
 @pytest.mark.parametrize(
     ("limit", "gate"),
     [({"error_after": 80}, "error rate"), ({"crash_after": 80}, "process"), ({"error_after": 1}, "error rate")],
@@ -73,6 +76,7 @@ def test_errors_and_crashes_send_traffic_back(standing: Miniature, limit: dict[s
     refused(standing, result)
 
 
+@pytest.mark.fault("Canary crash loop", "never weighted; stable untouched")
 def test_a_candidate_that_does_not_start_gets_no_traffic(standing: Miniature) -> None:
     standing.limits[3] = {"crash_after": 0}
     result = release(standing, version=3)
@@ -81,6 +85,7 @@ def test_a_candidate_that_does_not_start_gets_no_traffic(standing: Miniature) ->
     refused(standing, result)
 
 
+@pytest.mark.fault("No canary traffic", "neither success nor silent: inconclusive, abort at the deadline")
 def test_no_traffic_is_no_pass(standing: Miniature) -> None:
     """Inconclusive, then back; the version stays a challenger."""
     delivery = standing.design.delivery.model_copy(update={"step_timeout_s": 1.0})

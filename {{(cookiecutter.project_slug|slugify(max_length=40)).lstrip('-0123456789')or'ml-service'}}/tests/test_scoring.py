@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from mlsd.bundle import Calibration, Manifest, ModelRefused, save_bundle, sha256
-from mlsd.scoring import Linear, load_bundle
+from mlsd.engines.linear import Linear
+from mlsd.scoring import load_bundle
 
 NAMES = ["a", "b", "c"]
 AT = datetime(2025, 3, 1, tzinfo=UTC)

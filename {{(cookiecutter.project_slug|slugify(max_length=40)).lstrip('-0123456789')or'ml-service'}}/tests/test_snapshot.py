@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from mlsd.features.snapshot import Snapshot, current, write
 from mlsd.features.store import open_store
 from mlsd.home import Home
 from mlsd.problem import Problem
+from mlsd.serving import items as module
+from mlsd.serving.items import ItemStore, most_bytes
 
 AT = datetime(2026, 3, 4, tzinfo=UTC)
 
@@ -40,11 +44,16 @@ def test_it_equals_the_online_store_for_every_item_and_column(
     assert timedelta(0) <= snapshot.written_at - AT < timedelta(minutes=1)
 
 
-def test_rows_come_in_the_order_asked_and_unknown_ids_are_flagged(home: Home) -> None:
-    made(home)
-    rows, known = current(home).rows(np.array([20, 99, 10, 5]))
-    assert known.tolist() == [True, False, True, False]
-    assert rows[[0, 2]].tolist() == [[4, 5], [2, 3]]
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("more", [[], [10**9], [-7]], ids=["dense", "sparse", "negative"])
+def test_rows_come_in_the_order_asked_and_unknown_ids_are_flagged(home: Home, more: list[int], in_memory: bool) -> None:
+    ids = np.array([30, 10, 20, *more])
+    write(home, ids, np.arange(2 * len(ids), dtype=np.float32).reshape(-1, 2), ("a", "b"), AT)
+    snapshot = current(home, in_memory=in_memory)
+    assert (snapshot.places is not None) == (in_memory and not more)
+    rows, known = snapshot.rows(np.array([20, 99, 10, 5, -3, 2**62, *more]))
+    assert known.tolist() == [True, False, True, False, False, False, *(True for _ in more)]
+    assert rows[known].tolist() == [[4, 5], [2, 3], *([6, 7] for _ in more)]
 
 
 def test_the_version_follows_the_content(home: Home) -> None:
@@ -81,6 +90,60 @@ def test_a_damaged_snapshot_is_refused(home: Home) -> None:
     (folder / "ids.npy").write_bytes(b"torn")
     with pytest.raises(UserError, match="damaged snapshot"):
         current(home)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("name", ["ids.npy", "columns.npy", "meta.json"])
+def test_one_flipped_bit_is_found(home: Home, name: str, in_memory: bool) -> None:
+    folder = home.snapshots / made(home)
+    content = bytearray((folder / name).read_bytes())
+    place = content.index(b"2026-03-04") + 9 if name == "meta.json" else len(content) - 2
+    content[place] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(UserError, match="damaged snapshot"):
+        Snapshot.load(folder, in_memory=in_memory)
+
+
+def wide(home: Home, problem: Problem, value: float, items: int = 50) -> str:
+    columns = np.full((items, len(problem.item_columns)), value, dtype=np.float32)
+    return write(home, np.arange(items), columns, tuple(problem.item_columns), AT)
+
+
+def waited(condition: Callable[[], bool]) -> bool:
+    until = time.monotonic() + 20
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    return condition()
+
+
+def test_a_new_snapshot_is_taken_and_a_damaged_or_huge_one_refused_while_the_old_one_serves(
+    home: Home, problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """5.35: refreshed when a materialisation completes; its size is bounded and said."""
+    monkeypatch.setattr(module, "POLL_S", 0.02)
+    caplog.set_level("INFO")
+    first = wide(home, problem, 1.0)
+    items = ItemStore(home, problem, most_bytes=100_000)
+    assert f"snapshot {first}: 50 items, 0.0 MiB" in caplog.text
+    second = wide(home, problem, 2.0)
+    assert waited(lambda: items.snapshot.version == second)
+    elsewhere = Home(tmp_path / "elsewhere")
+    torn = wide(elsewhere, problem, 3.0)
+    (elsewhere.snapshots / torn / "columns.npy").write_bytes(b"torn")
+    shutil.copytree(elsewhere.snapshots / torn, home.snapshots / torn)
+    (home.snapshots / "current").write_text(torn)
+    assert waited(lambda: f"snapshot {second} stays in use" in caplog.text)
+    wide(home, problem, 4.0, items=5000)
+    assert waited(lambda: "expected at most 0.1" in caplog.text)
+    assert items.snapshot.version == second
+    assert items.snapshot.rows(np.array([7]))[0].tolist() == [[2.0] * len(problem.item_columns)]
+    last = wide(home, problem, 5.0)
+    assert waited(lambda: items.snapshot.version == last)
+
+
+def test_the_bound_leaves_half_a_replica_while_snapshots_are_swapped(design: Design) -> None:
+    held = most_bytes(design) * 2 * design.serving.workers
+    assert held == design.capacity.replica_memory_mib * 2**20 / 2
 
 
 def test_without_a_snapshot_the_message_says_what_to_run(home: Home) -> None:

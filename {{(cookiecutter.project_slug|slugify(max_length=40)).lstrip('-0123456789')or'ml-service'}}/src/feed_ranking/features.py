@@ -20,6 +20,7 @@ PRIOR_RATE = 0.05
 """Engagement rate of who or what has no history yet."""
 _YEAR_H = np.float32(8760)
 _JUST_NOW = 1e9
+_REQUEST = 4096
 DEVICES = ("mobile", "desktop", "tablet")
 
 
@@ -125,50 +126,78 @@ def context(at: NDArray[np.datetime64], device: NDArray[np.str_]) -> Floats:
     days = at.astype("datetime64[D]")
     weekday = ((days.astype(np.int64) + 3) % 7).astype(np.float32)
     hour = (at.astype("datetime64[h]") - days).astype(np.int64)
-    code = np.full(len(at), len(DEVICES), dtype=np.float32)
+    rows = np.empty((len(at), len(CONTEXT_COLUMNS)), dtype=np.float32)
+    for k, column in enumerate((hours(at), hour, weekday, weekday >= 5, len(DEVICES))):
+        rows[:, k] = column
     for k, name in enumerate(DEVICES):
-        code[np.asarray(device) == name] = k
-    return np.column_stack([hours(at), hour, weekday, weekday >= 5, code]).astype(np.float32)
+        rows[np.asarray(device) == name, -1] = k
+    return rows
+
+
+def _block(names: tuple[str, ...], place: dict[str, int]) -> NDArray[np.intp]:
+    return np.array([place[name] for name in names], dtype=np.intp)
+
+
+_ITEM_BLOCK, _USER_BLOCK = _block(_FROM_ITEM, _I), _block(_FROM_USER, _U)
+_CONTEXT_BLOCK = _block(("hour", "weekday", "weekend", "device"), _C)
 
 
 def _dot(left: Floats, left_at: int, right: Floats, right_at: int, width: int) -> Floats:
-    total = left[:, left_at] * right[:, right_at]
-    for k in range(1, width):
-        total = total + left[:, left_at + k] * right[:, right_at + k]
+    """Sum of products, [n], of `width` columns each, which lie in rows here; added one after the other.
+
+    NumPy adds whole rows in their order, but a single column pairwise: that would be other bits.
+    """
+    products = np.multiply(left[left_at : left_at + width], right[right_at : right_at + width], order="C")
+    if products.shape[1] > 1:
+        whole: Floats = np.add.reduce(products, axis=0)
+        return whole
+    total: Floats = products[0].copy()
+    for product in products[1:]:
+        total += product
     return total
 
 
+def _rows(table: Floats) -> Floats:
+    """Columns as rows: a copy for a request, a view of a large batch, which has no need of another copy."""
+    return np.ascontiguousarray(table.T) if len(table) <= _REQUEST else table.T
+
+
 def _crossed(u: Floats, i: Floats, c: Floats) -> list[Floats]:
-    now = c[:, _C["now_h"]]
-    age = np.maximum(now - i[:, _I["item_created_h"]], np.float32(0))
-    slots = np.maximum(i[:, _I["item_slots"]], np.float32(1))
+    now = c[_C["now_h"]]
+    age = np.maximum(now - i[_I["item_created_h"]], np.float32(0))
+    slots = np.maximum(i[_I["item_slots"]], np.float32(1))
     affinity = _dot(u, _U["affinity_00"], i, _I["slot_00"], SLOTS) / slots
+    item_ctr = i[_I["item_ctr"]]
     return [
         age,
         np.float32(24) / (np.float32(24) + age),
-        np.maximum(now - u[:, _U["user_created_h"]], np.float32(0)),
-        np.minimum(np.maximum(now - u[:, _U["user_active_h"]], np.float32(0)), _YEAR_H),
-        np.minimum(np.maximum(now - u[:, _U["session_at_h"]], np.float32(0)), _YEAR_H),
+        np.maximum(now - u[_U["user_created_h"]], np.float32(0)),
+        np.minimum(np.maximum(now - u[_U["user_active_h"]], np.float32(0)), _YEAR_H),
+        np.minimum(np.maximum(now - u[_U["session_at_h"]], np.float32(0)), _YEAR_H),
         affinity,
         _dot(u, _U["recent_00"], i, _I["slot_00"], SLOTS) / slots,
         _dot(u, _U["user_e_00"], i, _I["item_e_00"], RANK),
-        u[:, _U["user_ctr"]] * i[:, _I["item_ctr"]],
-        affinity * i[:, _I["item_ctr"]],
-        i[:, _I["item_positives"]] - u[:, _U["user_popularity_taste"]],
-        age - u[:, _U["user_age_taste"]],
-        i[:, _I["item_weekend_lift"]] * (np.float32(2) * c[:, _C["weekend"]] - np.float32(1)),
+        u[_U["user_ctr"]] * item_ctr,
+        affinity * item_ctr,
+        i[_I["item_positives"]] - u[_U["user_popularity_taste"]],
+        age - u[_U["user_age_taste"]],
+        i[_I["item_weekend_lift"]] * (np.float32(2) * c[_C["weekend"]] - np.float32(1)),
     ]
 
 
 def assemble(user: Floats, items: Floats, context: Floats) -> Floats:
-    """Model matrix [n, F] from user [n or 1, U], items [n, I] and context [n or 1, K]; no row depends on another."""
+    """Model matrix [n, F] from user [n or 1, U], items [n, I] and context [n or 1, K]; no row depends on another.
+
+    Columns are crossed as rows of the transposed tables, whose values lie side by side: half the time for 500 items.
+    """
     matrix = np.empty((len(items), len(FEATURE_NAMES)), dtype=np.float32)
-    columns = _crossed(user, items, context)
-    columns += [items[:, _I[name]] for name in _FROM_ITEM]
-    columns += [user[:, _U[name]] for name in _FROM_USER]
-    columns += [context[:, _C[name]] for name in ("hour", "weekday", "weekend", "device")]
-    for k, column in enumerate(columns):
+    crossed = _crossed(*(_rows(table) for table in (user, items, context)))
+    for k, column in enumerate(crossed):
         matrix[:, k] = column
+    at = len(crossed)
+    for table, block in ((items, _ITEM_BLOCK), (user, _USER_BLOCK), (context, _CONTEXT_BLOCK)):
+        matrix[:, at : at + len(block)] = table[:, block]
+        at += len(block)
     return matrix
 
 

@@ -1,14 +1,13 @@
-"""The model server of the feed: `POST /rank` under BentoML, one worker per process."""
+"""The model server of the feed: `POST /rank` under BentoML."""
 
 import bentoml
 
 from feed_ranking.problem import PROBLEM
 from mlsd.serving.app import application
+from mlsd.serving.release import workers
 from mlsd.serving.runtime import start
 
-REQUEST_LIMIT_S = (
-    5  # of BentoML: bounds a client that sends its body slowly; the hops have tighter deadlines of their own
-)
+REQUEST_LIMIT_S = 5  # of BentoML, for whatever is not `/rank`, which has tighter deadlines of its own
 APP = application()
 
 
@@ -18,18 +17,18 @@ class FeedRanking:
 
     def __init__(self) -> None:
         """Load the release that this process was told to serve; BentoML calls this before it accepts a connection."""
-        APP.state.runtime = start(PROBLEM)
+        APP.serve(start(PROBLEM))
 
     async def __is_ready__(self) -> bool:
-        """Ready once the model is verified and has scored a batch."""
-        return APP.state.runtime is not None and APP.state.runtime.ready
+        """Ready once the model is verified and has scored a batch, until the process is told to end."""
+        return APP.ready
 
 
 # The metrics and the access log of this service are its own, with hop times and degraded answers.
 SERVICE = bentoml.service(
     FeedRanking,
     name="feed_ranking",
-    workers=1,
+    workers=workers(),
     traffic={"timeout": REQUEST_LIMIT_S},
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},

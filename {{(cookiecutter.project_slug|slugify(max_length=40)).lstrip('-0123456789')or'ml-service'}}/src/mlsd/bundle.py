@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import stat
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -16,6 +18,9 @@ MODEL_FILES: dict[Family, str] = {
     "logistic_regression": "weights.json",
     "boosted_trees": "model.txt",
 }
+MAX_BYTES = 512 * 2**20
+"""Of one file of a bundle; 10,000 trees of 31 leaves are 35 MB."""
+Export = Literal["model.onnx", "model.int8.onnx"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -62,6 +67,7 @@ class Manifest(BaseModel):
     item_columns: list[str]
     model_file: str
     model_sha256: Sha256
+    exports: dict[Export, Sha256] = {}
     calibration: Calibration
     created_at: datetime
     train_window: tuple[datetime, datetime]
@@ -83,20 +89,31 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def save_bundle(folder: Path, manifest: Manifest, model_text: str) -> str:
+def save_bundle(
+    folder: Path, manifest: Manifest, model_text: str, exports: Mapping[Export, bytes] | None = None
+) -> str:
     """Write a bundle; the manifest comes last, so a half-written bundle has none.
 
+    Args:
+        folder: where to; made if absent.
+        manifest: names and digests of the other files.
+        model_text: the model.
+        exports: the same model in other formats, as far as the manifest names them.
+
     Returns:
-        The digest of the bundle: sha256 of `manifest.json`, which holds the model's own.
+        The digest of the bundle: sha256 of `manifest.json`, which holds the others' own.
 
     Raises:
-        ModelRefused: the text is not the one the manifest was made for.
+        ModelRefused: a content is not the one the manifest was made for.
     """
-    model = model_text.encode()
-    if sha256(model) != manifest.model_sha256:
-        raise ModelRefused(f"{folder / manifest.model_file}: the model's sha256 differs from its manifest's")
+    contents: dict[str, bytes] = {manifest.model_file: model_text.encode()}
+    contents.update((exports or {}).items())
+    wanted: dict[str, str] = {manifest.model_file: manifest.model_sha256}
+    wanted.update(manifest.exports.items())
+    if {name: sha256(content) for name, content in contents.items()} != wanted:
+        raise ModelRefused(f"{folder}: the files' sha256 differ from their manifest's")
     text = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    for name, content in ((manifest.model_file, model), ("manifest.json", text.encode())):
+    for name, content in (*contents.items(), ("manifest.json", text.encode())):
         with replacing(folder / name) as temporary:
             temporary.write_bytes(content)
     return sha256(text.encode())
@@ -104,9 +121,12 @@ def save_bundle(folder: Path, manifest: Manifest, model_text: str) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        found = path.stat()
+        if stat.S_ISREG(found.st_mode) and found.st_size <= MAX_BYTES:
+            return path.read_bytes()
     except OSError as error:
         raise ModelRefused(f"{path}: {error.strerror or error}; a bundle needs this file") from None
+    raise ModelRefused(f"{path}: {found.st_size} bytes; a file of at most {MAX_BYTES} is expected, not read")
 
 
 def _verified(path: Path, expected: str) -> bytes:
@@ -136,4 +156,19 @@ def read_bundle(folder: Path, digest: str | None) -> tuple[Manifest, str, str]:
         field = ".".join(map(str, first["loc"])) or "content"
         raise ModelRefused(f"{path}: {field}: {first['msg']}; not loaded") from None
     model = _verified(folder / manifest.model_file, manifest.model_sha256)
-    return manifest, model.decode(), sha256(content)
+    try:
+        return manifest, model.decode(), sha256(content)
+    except UnicodeDecodeError:
+        path = folder / manifest.model_file
+        raise ModelRefused(f"{path}: not a text; models are read as text, never unpickled") from None
+
+
+def read_export(folder: Path, manifest: Manifest, name: Export) -> bytes:
+    """The model in another format, verified.
+
+    Raises:
+        ModelRefused: the bundle has none, or it is damaged or altered.
+    """
+    if name not in manifest.exports:
+        raise ModelRefused(f"{folder}: this bundle has no {name}")
+    return _verified(folder / name, manifest.exports[name])

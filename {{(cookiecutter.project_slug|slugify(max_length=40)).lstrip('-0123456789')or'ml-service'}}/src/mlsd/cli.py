@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from mlsd.result import StepResult
 
 
-def _plan(context: Context, _: argparse.Namespace) -> StepResult:
-    from mlsd import plan
+def _plan(context: Context, args: argparse.Namespace) -> StepResult:
+    from mlsd import plan, plan_measured
 
+    if args.measured:
+        return plan_measured.run(context.design, context.home)
     return plan.run(context.design, context.home)
 
 
@@ -47,6 +49,12 @@ def _retrain(context: Context, args: argparse.Namespace) -> StepResult:
     return retrain.run(context.design, context.home, context.problem, args.window_days)
 
 
+def _batch(context: Context, _: argparse.Namespace) -> StepResult:
+    from mlsd.batch import step
+
+    return step.run(context.design, context.home, context.problem)
+
+
 def _up(context: Context, _: argparse.Namespace) -> StepResult:
     from mlsd.local import stack
 
@@ -66,9 +74,20 @@ def _status(context: Context, _: argparse.Namespace) -> StepResult:
 
 
 def _load(context: Context, args: argparse.Namespace) -> StepResult:
-    from mlsd.local import load
+    from mlsd.local import knee, load
+    from mlsd.report import load_page
 
-    return load.run(context.design, context.home, seconds=args.seconds, rps=args.rps, shifted=args.shifted)
+    design, home = context.design, context.home
+    if args.find_knee:
+        return load_page.write(design, home, knee.run(design, home))
+    wanted = {"shape": args.shape, "shifted": args.shifted, "save_baseline": args.save_baseline}
+    return load_page.write(design, home, load.run(design, home, args.seconds, args.rps, **wanted))
+
+
+def _drill(context: Context, args: argparse.Namespace) -> StepResult:
+    from mlsd.local import drills
+
+    return drills.run(context.design, context.home, args.what, args.rps)
 
 
 def _release(context: Context, args: argparse.Namespace) -> StepResult:
@@ -113,8 +132,10 @@ COMMANDS: dict[str, Command] = {
     "data": ("step 3: read or synthesise the tables, check the contract", _data),
     "features": ("step 3: Feast apply, materialise, point-in-time join", _features),
     "train": ("step 4: the pipeline: ladder of models, gates, registry", _train),
+    "batch": ("step 5: every user's best items ahead of time, for serving_mode batch and hybrid", _batch),
     "up": ("step 5: start Envoy, the champion and the hooks", _up),
     "load": ("step 5: open-loop load against the latency budget", _load),
+    "drill": ("step 5: swap releases, kill or stop a worker, all under load", _drill),
     "release": ("step 5: shadow, canary, champion; a bad candidate goes back by itself", _release),
     "rollback": ("step 5: all traffic back to the previous release", _rollback),
     "monitor": ("step 6: drift, slices, quality, business; fires the hooks", _monitor),
@@ -138,7 +159,18 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("train", "retrain"):
         parsers[name].add_argument("--window-days", type=int, help="train on the newest days only")
     parsers["load"].add_argument("--seconds", type=int, help="length of the measured run")
-    parsers["load"].add_argument("--rps", type=int, help="arrivals per second")
+    for name in ("load", "drill"):
+        parsers[name].add_argument("--rps", type=int, help="arrivals per second")
+    parsers["drill"].add_argument("what", choices=["swap", "kill", "stop"])
+    parsers["plan"].add_argument("--measured", action="store_true", help="replicas from what --find-knee measured")
+    parsers["load"].add_argument(
+        "--shape",
+        choices=["steady", "spike", "soak"],
+        default="steady",
+        help="spike: the middle third many times as fast",
+    )
+    parsers["load"].add_argument("--find-knee", action="store_true", help="a ladder of rates: the highest that holds")
+    parsers["load"].add_argument("--save-baseline", action="store_true", help="later runs are held against this one")
     parsers["load"].add_argument("--shifted", action="store_true", help="send the shifted mix of requests")
     parsers["release"].add_argument("--version", type=int, help="model version; default: the challenger")
     parsers["release"].add_argument("--fault", choices=["invert", "slow"], help="plant a fault in the candidate")

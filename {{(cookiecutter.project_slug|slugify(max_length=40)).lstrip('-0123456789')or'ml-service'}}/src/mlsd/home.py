@@ -49,6 +49,11 @@ class Home:
         return self.root / "models"
 
     @property
+    def engines(self) -> Path:
+        """Compiled models of this machine, one folder each."""
+        return self.root / "engines"
+
+    @property
     def releases_db(self) -> Path:
         """The ledger: the only writer of what is live."""
         return self.root / "releases.db"
@@ -57,6 +62,16 @@ class Home:
     def feature_log(self) -> Path:
         """Prediction records, one file per serving process."""
         return self.root / "feature_log"
+
+    @property
+    def user_hash_key(self) -> Path:
+        """Key of the pseudonyms in the feature log; for its owner only."""
+        return self.root / "user_hash.key"
+
+    @property
+    def batch(self) -> Path:
+        """Answers made ahead, one folder per model and run."""
+        return self.root / "batch"
 
     @property
     def envoy(self) -> Path:
@@ -77,6 +92,11 @@ class Home:
     def results(self) -> Path:
         """Measured numbers of each step, JSON, read by the report."""
         return self.root / "results"
+
+    @property
+    def baselines(self) -> Path:
+        """The runs of load that later ones are held against."""
+        return self.root / "baselines"
 
     @property
     def report(self) -> Path:

@@ -81,12 +81,20 @@ class Serving(Part):
 
 
 class Batch(Part):
-    """Answers made ahead: items kept per user, candidates per user of the hybrid mode, and what the run may use."""
+    """Answers made ahead: items scored per user, kept with their scores, kept as candidates; what the run may use."""
 
+    items: Count
     top: Count
     pool: Count
+    max_age_h: Positive
     threads: Count
     memory_mib: Count
+
+    @model_validator(mode="after")
+    def _keeps_what_it_scores(self) -> Self:
+        if not self.top <= self.pool <= self.items:
+            raise ValueError(f"top {self.top}, pool {self.pool} and items {self.items} must not fall")
+        return self
 
 
 class LoadTest(Part):

@@ -3,96 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
-from mlsd.bundle import Calibration, Family, Finite, Manifest, ModelRefused, read_bundle
+from mlsd.bundle import Calibration, Family, Manifest, ModelRefused, read_bundle
+from mlsd.engines.linear import Linear
+from mlsd.engines.native import LightGbm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-# lightgbm imports these when it finds them (2.5 s instead of 0.5 s); scoring needs none of them.
-NOT_NEEDED = ("pandas", "sklearn", "pyarrow", "matplotlib", "graphviz", "dask", "polars")
-
-
-class Scorer(Protocol):
-    """Raw scores of a model, before calibration."""
-
-    @property
-    def width(self) -> int:
-        """Number of features it expects."""
-
-    def raw(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
-        """One number per row, [n] from [n, F]; NaN in the matrix stands for a missing value."""
-
-
-class Linear(BaseModel):
-    """A weighted sum of standardised features; a missing value counts as the mean."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["linear"] = "linear"
-    mean: list[Finite]
-    scale: list[Finite]
-    coefficients: list[Finite]
-    intercept: Finite
-
-    @property
-    def width(self) -> int:
-        """Number of features it expects."""
-        return len(self.coefficients)
-
-    def raw(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Log odds, [n]. Summed row by row, so that a row scores the same alone and in a batch."""
-        standard = (matrix.astype(np.float64) - self.mean) / self.scale
-        terms = np.where(np.isnan(standard), 0.0, standard) * self.coefficients
-        total: NDArray[np.float64] = np.add.reduce(np.ascontiguousarray(terms), axis=1) + self.intercept
-        return total
-
-
-@contextmanager
-def _hidden(modules: tuple[str, ...]) -> Iterator[None]:
-    """Make the imports of modules that are not loaded yet fail at once."""
-    absent = [name for name in modules if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent, None))  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        for name in absent:
-            sys.modules.pop(name, None)
-
-
-class Trees:
-    """A LightGBM model read from its text format."""
-
-    def __init__(self, text: str, threads: int) -> None:
-        if "lightgbm" not in sys.modules:
-            with _hidden(NOT_NEEDED):
-                import lightgbm  # noqa: F401
-        from lightgbm import Booster
-
-        self._booster: Any = Booster(model_str=text)
-        self._threads = threads
-
-    @property
-    def width(self) -> int:
-        """Number of features it expects."""
-        return int(self._booster.num_feature())
-
-    def raw(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Sum of the leaves, [n]."""
-        raw: NDArray[np.float64] = self._booster.predict(
-            np.ascontiguousarray(matrix), raw_score=True, num_threads=self._threads
-        )
-        return raw
+    from mlsd.engines.base import Engine
 
 
 def sigmoid(raw: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
@@ -107,7 +32,12 @@ class Bundle:
 
     manifest: Manifest
     digest: str
-    scorer: Scorer
+    scorer: Engine
+
+    @property
+    def engine(self) -> str:
+        """Name of what scores, as the prediction record has it."""
+        return self.scorer.name
 
     def score(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated scores in [0, 1], [n] from [n, F]; an infinite input counts as missing.
@@ -119,9 +49,10 @@ class Bundle:
             raise ModelRefused(f"matrix: found shape {matrix.shape}, expected (rows, {self.scorer.width})")
         if matrix.shape[0] == 0:
             return np.zeros(0)
-        scores = sigmoid(
-            self.scorer.raw(np.where(np.isinf(matrix), np.float32(np.nan), matrix)), self.manifest.calibration
-        )
+        infinite = np.isinf(matrix)
+        if infinite.any():
+            matrix = np.where(infinite, np.float32(np.nan), matrix)
+        scores = sigmoid(self.scorer.raw(matrix), self.manifest.calibration)
         if not np.isfinite(scores).all():
             raise ModelRefused(
                 f"model {self.digest[:12]}: {np.count_nonzero(~np.isfinite(scores))} scores are not finite"
@@ -129,14 +60,14 @@ class Bundle:
         return scores
 
 
-def load_scorer(family: Family, text: str, *, threads: int = 1) -> Scorer:
+def load_scorer(family: Family, text: str, *, threads: int = 1) -> Engine:
     """Parse a model's text, which must come from a verified file or from the fit itself.
 
     Raises:
-        ModelRefused: the text of a linear model is not one. (LightGBM aborts the process on a damaged text.)
+        ModelRefused: not the text of such a model.
     """
     if family == "boosted_trees":
-        return Trees(text, threads)
+        return LightGbm(text, threads)
     try:
         return Linear.model_validate(json.loads(text))
     except ValueError as error:
@@ -156,9 +87,16 @@ def load_bundle(folder: Path, digest: str | None, *, threads: int = 1) -> Bundle
             the kind is unknown, or the model has another number of features than its manifest.
     """
     manifest, text, found = read_bundle(folder, digest)
-    scorer = load_scorer(manifest.family, text, threads=threads)
-    if scorer.width != len(manifest.feature_names):
-        raise ModelRefused(
-            f"{folder}: the model has {scorer.width} features, its manifest {len(manifest.feature_names)}"
-        )
-    return Bundle(manifest, found, scorer)
+    return fitted(folder, Bundle(manifest, found, load_scorer(manifest.family, text, threads=threads)))
+
+
+def fitted(folder: Path, bundle: Bundle) -> Bundle:
+    """The bundle, if its engine takes as many features as its manifest names.
+
+    Raises:
+        ModelRefused: it does not.
+    """
+    width, named = bundle.scorer.width, len(bundle.manifest.feature_names)
+    if width != named:
+        raise ModelRefused(f"{folder}: the model has {width} features, its manifest {named}")
+    return bundle

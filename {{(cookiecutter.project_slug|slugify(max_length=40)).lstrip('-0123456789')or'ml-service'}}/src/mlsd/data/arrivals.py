@@ -30,7 +30,10 @@ def _watermark(home: Home) -> datetime | None:
 
 
 def served(home: Home, after: datetime | None = None) -> "pd.DataFrame":
-    """Answers to users, one row per item: request_id, user_id, item_id, position (its rank), device, at."""
+    """Answers to users, one row per item: request_id, user_id, item_id, position (its rank), device, at.
+
+    A user id is as it was logged: a keyed hash (text) where the design says so.
+    """
     import numpy as np
     import pandas as pd
 
@@ -49,6 +52,17 @@ def served(home: Home, after: datetime | None = None) -> "pd.DataFrame":
     frame = pd.concat(parts, ignore_index=True)[columns]
     frame["at"] = pd.to_datetime(frame["at"], utc=True).dt.as_unit("us")
     return frame.drop_duplicates(["request_id", "item_id"])
+
+
+def _identified(home: Home, new: "pd.DataFrame", users: "pd.Series") -> "pd.DataFrame":
+    """Hashed user ids as the ids of known users; -1, which is nobody, for the others."""
+    from mlsd.serving.pseudonyms import known_as
+
+    if not any(isinstance(user, str) for user in new["user_id"].unique()):
+        return new
+    behind = known_as(home, users)
+    ids = {user: behind.get(user, -1) if isinstance(user, str) else user for user in new["user_id"].unique()}
+    return new.assign(user_id=new["user_id"].map(ids).astype("int64"))
 
 
 def _append(tables: Tables, more: Tables) -> Tables:
@@ -83,6 +97,7 @@ def _from_log(
     new = new[new["at"] <= now - timedelta(hours=design.label.maturity_h)]
     if new.empty:
         return Tables(*(getattr(tables, name).iloc[:0] for name in TABLE_NAMES)), mark
+    new = _identified(home, new, tables.users["user_id"])
     impressions, engagements = problem.outcomes(new, tables, design)
     engagements = engagements[engagements["at"] <= now]
     return Tables(tables.users.iloc[:0], tables.items.iloc[:0], impressions, engagements), new[

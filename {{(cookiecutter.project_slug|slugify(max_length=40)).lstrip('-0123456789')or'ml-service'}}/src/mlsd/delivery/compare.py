@@ -11,6 +11,7 @@ from mlsd.serving.feature_log import read_records
 from mlsd.serving.record import Record
 
 LATEST_COPY = timedelta(seconds=5)  # a copy may be logged this much later than its request
+FEWEST = 10  # items that both have scored; the order of fewer says little
 
 Scores = NDArray[np.float64]
 
@@ -65,8 +66,9 @@ class Comparison:
         self.pairs += 1
         self._scores[side].append(record.scores)
         self._scores[other_side].append(other.scores)
-        if np.array_equal(record.item_ids, other.item_ids):
-            correlation = spearman(record.scores, other.scores)
+        _, one, two = np.intersect1d(record.item_ids, other.item_ids, return_indices=True)
+        if len(one) >= min(FEWEST, len(record.item_ids)):  # lists made ahead or pruned under pressure overlap in part
+            correlation = spearman(record.scores[one], other.scores[two])
             self.correlations.extend([] if correlation is None else [correlation])
 
     def score_psi(self) -> float:

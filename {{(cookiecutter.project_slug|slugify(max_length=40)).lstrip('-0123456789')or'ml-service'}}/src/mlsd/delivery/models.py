@@ -11,6 +11,7 @@ from mlsd.errors import UserError
 from mlsd.home import Home
 
 LOGGER = logging.getLogger("mlsd")
+FETCH_S = 15.0  # of the 30 s in which a server must be ready; importing MLflow takes 4 of them
 
 
 class Models(Protocol):
@@ -23,7 +24,10 @@ class Models(Protocol):
         """What a release of that version pins."""
 
     def folder(self, release: Release) -> Path:
-        """A verified local copy of a release's model."""
+        """Where a release's model lies; fetched if need and registry be."""
+
+    def at_hand(self, release: Release) -> bool:
+        """Whether a good copy of a release's model lies there; without one it answers with the popular items."""
 
     def mirror(self, ledger: Ledger, keep: int, refused: int | None) -> str:
         """Repeat in the registry what the ledger says; returns what came of it, never raises for a dead registry.
@@ -41,6 +45,7 @@ class RegistryModels:
     def __init__(self, design: Design, home: Home) -> None:
         """Look up models of this design in this state folder."""
         self._design, self._home = design, home
+        self._not_given: set[int] = set()
 
     def challenger(self) -> int | None:
         """The version with the alias `challenger`."""
@@ -55,9 +60,13 @@ class RegistryModels:
         Raises:
             UserError: no such version, or its digest does not match.
         """
-        from mlsd.bundle import read_bundle
+        from mlsd.bundle import ModelRefused, read_bundle
 
-        manifest, _, digest = read_bundle(self._local(version) or self._fetched(version), None)
+        try:
+            manifest, _, digest = read_bundle(self._local(version) or self._fetched(version), None)
+        except ModelRefused as error:
+            LOGGER.warning("%s; asking the registry", error)
+            manifest, _, digest = read_bundle(self._fetched(version), None)
         return Model(version, digest, manifest.feature_service, manifest.code_version)
 
     def _local(self, version: int) -> Path | None:
@@ -70,10 +79,26 @@ class RegistryModels:
 
         return registry.fetch(self._home, self._design, version)
 
+    def _place(self, release: Release) -> Path:
+        return self._home.models / f"{release.model_version}-{release.model_digest[:12]}"
+
+    def at_hand(self, release: Release) -> bool:
+        """A good copy serves whether the registry answers or not."""
+        from mlsd.training.registry import is_good
+
+        return is_good(self._place(release), release.model_digest)
+
     def folder(self, release: Release) -> Path:
-        """The local copy if there is one, verified by the process that loads it; else fetched from the registry."""
-        place = self._home.models / f"{release.model_version}-{release.model_digest[:12]}"
-        return place if place.exists() else self._fetched(release.model_version)
+        """The local copy; one that is missing or damaged is fetched, unless the registry does not give it in time."""
+        from mlsd.training.fetch import bring
+
+        if release.model_version not in self._not_given and not self.at_hand(release):
+            try:
+                bring(release.model_version, release.model_digest, FETCH_S)
+            except UserError as error:
+                self._not_given.add(release.model_version)  # a server start asks twice, and has 30 s
+                LOGGER.warning("no good copy of model %d here: %s", release.model_version, error)
+        return self._place(release)
 
     def mirror(self, ledger: Ledger, keep: int, refused: int | None) -> str:
         """Set champion and previous; the alias challenger goes when its version has been live or was refused."""

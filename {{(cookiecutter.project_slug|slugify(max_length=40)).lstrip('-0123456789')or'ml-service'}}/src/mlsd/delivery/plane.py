@@ -13,8 +13,14 @@ class Plane(Protocol):
     def router(self) -> Router:
         """The edge."""
 
-    def start(self, slot: Slot, release: Release, *, allow_faults: bool) -> None:
+    def start(self, slot: Slot, release: Release, *, allow_faults: bool, fallback: bool = False) -> None:
         """Start a release in a slot; it answers when this returns, and gets no traffic yet.
+
+        Args:
+            slot: where.
+            release: what.
+            allow_faults: it can be made sick.
+            fallback: popular items will do, there is no model: do not wait until it is ready.
 
         Raises:
             UserError: it did not become ready; nothing of it is left.

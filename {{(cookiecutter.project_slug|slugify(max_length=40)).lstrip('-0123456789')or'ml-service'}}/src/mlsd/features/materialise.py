@@ -13,8 +13,10 @@ import numpy as np
 
 from mlsd.design import Design
 from mlsd.errors import UserError
-from mlsd.features import snapshot
-from mlsd.features.store import apply, offline_folder, open_store
+from mlsd.features import snapshot, watermark
+from mlsd.features.newest import keep_newest
+from mlsd.features.place import reachable, redis_url
+from mlsd.features.store import apply, offline_folder, open_store, project_name
 from mlsd.home import Home, replacing
 from mlsd.problem import Problem
 
@@ -83,8 +85,41 @@ def _allow_reads_while_writing(home: Home) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
 
 
+def _say_what_was_lost(store: "FeatureStore", home: Home, views: tuple[str, ...]) -> None:
+    if end := watermark.unfinished(home):
+        LOGGER.warning("the materialisation until %s never ended; all rows are written again", end.isoformat())
+    if lost := watermark.reset_views(store, views, watermark.read(home)):
+        LOGGER.warning("Feast's watermark was reset (views %s); all rows are written again", ", ".join(lost))
+
+
 def _latest(table: "pd.DataFrame", key: str) -> "pd.DataFrame":
     return table.sort_values("event_timestamp").groupby(key, sort=True).tail(1).sort_values(key)
+
+
+def _newest_times(table: "pd.DataFrame", end: datetime) -> tuple[str, dict[int, datetime]]:
+    key = table.columns[0]
+    newest = table[table["event_timestamp"] <= end].groupby(key)["event_timestamp"].max()
+    return key, {int(one): at.to_pydatetime() for one, at in zip(newest.index, newest, strict=True)}
+
+
+def _write_online(
+    design: Design, home: Home, problem: Problem, tables: Mapping[str, "pd.DataFrame"], end: datetime, now: datetime
+) -> None:
+    with quiet(home):
+        store = _open_applied(design, home, problem)
+    _say_what_was_lost(store, home, tuple(tables))
+    if redis_url() is None:
+        _allow_reads_while_writing(home)
+    watermark.begin(home, end)
+    keep_newest(home, project_name(design), {name: _newest_times(t, end) for name, t in tables.items()}, now)
+    with quiet(home):
+        store.materialize(_BEGINNING, end)
+
+
+def _write_snapshot(home: Home, problem: Problem, items: "pd.DataFrame", end: datetime) -> str:
+    newest = _latest(items[items["event_timestamp"] <= end], "item_id")
+    columns = newest[list(problem.item_columns)].to_numpy(dtype=np.float32)
+    return snapshot.write(home, newest["item_id"].to_numpy(), columns, tuple(problem.item_columns), end)
 
 
 def materialise(
@@ -92,19 +127,18 @@ def materialise(
 ) -> Materialised:
     """Apply the repository, write the newest rows up to `end` to the online store and the item snapshot.
 
+    The snapshot and the watermark follow when all rows are written: what is cut short leaves the last complete ones.
+
     Raises:
-        UserError: `end` lies in the future (later runs would be skipped), or rows do.
+        UserError: `end` lies in the future (later runs would be skipped), or rows do; or Redis is not there.
     """
     if end > now:
         raise UserError(f"materialise until {end.isoformat()}: that is after now, {now.isoformat()}")
     ingest(home, tables, now)
-    with quiet(home):
-        store = _open_applied(design, home, problem)
-        _allow_reads_while_writing(home)
-        store.materialize(_BEGINNING, end)
-    items = [table for name, table in tables.items() if name not in problem.user_views]
-    newest = _latest(items[0][items[0]["event_timestamp"] <= end], "item_id")
-    columns = newest[list(problem.item_columns)].to_numpy(dtype=np.float32)
-    version = snapshot.write(home, newest["item_id"].to_numpy(), columns, tuple(problem.item_columns), end)
+    with reachable():
+        _write_online(design, home, problem, tables, end, now)
+    items = next(table for name, table in tables.items() if name not in problem.user_views)
+    version = _write_snapshot(home, problem, items, end)
+    watermark.finish(home, end, version)
     keys = {name: table.iloc[:, 0].nunique() for name, table in tables.items()}
     return Materialised({name: len(table) for name, table in tables.items()}, keys, version)

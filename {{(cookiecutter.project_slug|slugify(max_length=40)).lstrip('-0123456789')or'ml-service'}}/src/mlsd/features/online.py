@@ -1,56 +1,24 @@
-"""One user's stored values from Feast's SQLite online store, without Feast (a test proves the values equal)."""
+"""One user's stored values, what may be trusted of them, and Feast's SQLite store read without Feast."""
 
 import sqlite3
-import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlsd.errors import UserError
+from mlsd.features.values import decode_hex, entity_key
 from mlsd.problem import Problem
 from mlsd.sections import MaxAge
 
-_FLOAT, _DOUBLE = 6, 5  # fields of feast.types.Value
-_INTEGERS = {3, 4, 7}
-_KEY_VERSION_3 = struct.pack("<I", 1) + struct.pack("<I", 2)  # one join key, named by a string
-
-
-def table_name(project: str, view: str) -> str:
-    """Feast's table of a view; a project name knows no hyphens."""
-    return f"{project.replace('-', '_')}_{view}"
-
-
-def entity_key(join_key: str, value: int) -> bytes:
-    """Feast's entity key, serialisation version 3, for one int64 join key."""
-    name = join_key.encode()
-    return _KEY_VERSION_3 + struct.pack("<I", len(name)) + name + struct.pack("<IIq", 4, 8, value)
-
-
-def decode(value: bytes) -> float:
-    """A protobuf `Value` that holds a number; NaN for an empty or null one.
-
-    Raises:
-        ValueError: it holds something else.
-    """
-    if not value:
-        return float("nan")
-    tag, body = value[0], value[1:]
-    field, wire = tag >> 3, tag & 7
-    if (field, wire, len(body)) == (_FLOAT, 5, 4):
-        return float(struct.unpack("<f", body)[0])
-    if (field, wire, len(body)) == (_DOUBLE, 1, 8):
-        return float(struct.unpack("<d", body)[0])
-    if field in _INTEGERS and wire == 0:
-        whole = sum((byte & 0x7F) << (7 * k) for k, byte in enumerate(body))
-        return float(whole - 2**64 if whole >= 2**63 else whole)
-    if tag == 0x98:  # null_val, field 19
-        return float("nan")
-    raise ValueError(f"a stored value of Feast's field {field} is not a number")
+_LATE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT}
+AHEAD = timedelta(minutes=5)
+"""Clocks of two machines may differ by so much; a row further ahead is from a clock that is wrong."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +29,20 @@ class UserRow:
     written: dict[str, datetime]
 
 
+class Reader(Protocol):
+    """One connection to the online store, used by one thread at a time."""
+
+    def read(self, user_id: int) -> UserRow | None:
+        """Stored values of a user, None for one that no view knows."""
+
+
+def table_name(project: str, view: str) -> str:
+    """Feast's table of a view; a project name knows no hyphens."""
+    return f"{project.replace('-', '_')}_{view}"
+
+
 class UserReader:
-    """A read-only connection to the online store; one per thread."""
+    """A read-only connection to the SQLite store; one per thread."""
 
     def __init__(
         self, path: Path, project: str, views: Mapping[str, tuple[str, ...]], *, timeout_s: float = 0.05
@@ -88,42 +68,80 @@ class UserReader:
         names = [name for columns in views.values() for name in columns]
         self._position = {name: k for k, name in enumerate(names)}
         self._views = tuple(views)
-        # One row per view: SQLite's module lets go of the interpreter lock at every row it fetches, and while requests
-        # are scored each of 70 rows would wait for its turn again (150 requests/s: features p50 104 ms, not 2).
-        self._query = " UNION ALL ".join(
-            f"SELECT '{view}', group_concat(feature_name), group_concat(hex(value)), min(event_ts) "  # noqa: S608
-            f'FROM "{table_name(project, view)}" WHERE entity_key = ?'
+        self._known: dict[str, NDArray[np.intp]] = {}
+        # All views in one row: SQLite's module lets go of the interpreter lock at every row it fetches, and while
+        # requests are scored each of 70 rows would wait for its turn again (150 requests/s: p50 104 ms, not 2).
+        parts = ", ".join(
+            "(SELECT group_concat(feature_name), group_concat(hex(value), ' '), min(event_ts) "  # noqa: S608
+            f'FROM "{table_name(project, view)}" WHERE entity_key = ?)'
             for view in views
         )
+        self._query = f"SELECT * FROM {parts}"  # noqa: S608
 
     def read(self, user_id: int) -> UserRow | None:
         """Stored values of a user; None if no view knows it.
 
         Raises:
-            sqlite3.OperationalError: the store is locked, damaged or too slow.
+            TimeoutError: the store is locked or too slow.
+            sqlite3.Error: it is damaged, or has no such tables.
+            ValueError: a stored value is not a number.
         """
-        self._until = time.monotonic() + self._timeout_s
+        row = self._fetch(entity_key("user_id", user_id))
         values = np.full(len(self._position), np.nan, dtype=np.float32)
-        written: dict[str, float] = {}
-        key = entity_key("user_id", user_id)
-        for view, names, stored, at in self._connection.execute(self._query, (key,) * len(self._views)).fetchall():
-            for name, value in zip(names.split(","), stored.split(","), strict=True) if names else ():
-                position = self._position.get(name)
-                if position is not None:
-                    values[position] = decode(bytes.fromhex(value))
-                    written[view] = at
-        # Feast stores naive UTC as if it were local time, so it is read back the same way.
-        moments = {view: datetime.fromtimestamp(at).replace(tzinfo=UTC) for view, at in written.items()}
-        return UserRow(values, moments) if written else None
+        written: dict[str, datetime] = {}
+        for k, view in enumerate(self._views):
+            names, stored, at = row[3 * k : 3 * k + 3]
+            if names is None:
+                continue
+            places = self._places(names)
+            found = places >= 0
+            if found.any():
+                values[places[found]] = decode_hex(stored, len(places))[found]
+                # Feast stores naive UTC as if it were local time, so it is read back the same way.
+                written[view] = datetime.fromtimestamp(at).replace(tzinfo=UTC)
+        return UserRow(values, written) if written else None
+
+    def _fetch(self, key: bytes) -> tuple[Any, ...]:
+        self._until = time.monotonic() + self._timeout_s
+        try:
+            row: tuple[Any, ...] = self._connection.execute(self._query, (key,) * len(self._views)).fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode in _LATE:
+                raise TimeoutError(str(error)) from None
+            raise
+        return row
+
+    def _places(self, names: str) -> NDArray[np.intp]:
+        """Where each of the comma-separated names goes, -1 for one nobody asked for; the same few lists each time."""
+        places = self._known.get(names)
+        if places is None:
+            places = np.array([self._position.get(name, -1) for name in names.split(",")], dtype=np.intp)
+            if len(self._known) < 64:
+                self._known[names] = places
+        return places
+
+
+def _mistrusted(written: datetime | None, most_h: float, now: datetime) -> str | None:
+    if written is None:
+        return None
+    if now - written > timedelta(hours=most_h):
+        return "stale"
+    return "future" if written - now > AHEAD else None
 
 
 def fill(
-    row: UserRow | None, problem: Problem, max_age_h: MaxAge, now: datetime
+    row: UserRow | None,
+    problem: Problem,
+    max_age_h: MaxAge,
+    now: datetime,
+    when_stale: Literal["default", "flag"] = "default",
 ) -> tuple[NDArray[np.float32], list[str]]:
     """Values [U] fit for the model and what was wrong with the stored ones.
 
-    A view that is older than its max_age_h is not trusted, present or not: its columns get their defaults, reason
-    `stale_<view>`. A view that was never written gets them silently (a new user has no session yet).
+    A view that is older than its max_age_h is not trusted, whatever the store says of it: reason `stale_<view>`, and
+    unless `when_stale` is "flag" its columns get their defaults. One that a wrong clock wrote is reason
+    `future_<view>`, treated alike. A view that was never written gets its defaults silently (a new user has no
+    session yet).
     """
     if row is None:
         return problem.user_defaults.copy(), ["unknown_user"]
@@ -131,8 +149,8 @@ def fill(
     for view, columns in problem.user_views.items():
         part = slice(start, start + len(columns))
         start += len(columns)
-        at = row.written.get(view)
-        if at is not None and now - at > timedelta(hours=getattr(max_age_h, view)):
-            values[part] = np.nan
-            reasons.append(f"stale_{view}")
+        if why := _mistrusted(row.written.get(view), getattr(max_age_h, view), now):
+            reasons.append(f"{why}_{view}")
+            if when_stale == "default":
+                values[part] = np.nan
     return np.where(np.isnan(values), problem.user_defaults, values), reasons

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 from mlsd.design import Design
 from mlsd.errors import UserError
 from mlsd.features.materialise import quiet
-from mlsd.features.online import UserReader
-from mlsd.features.store import open_store
+from mlsd.features.newest import keep_newest
+from mlsd.features.online import AHEAD
+from mlsd.features.place import open_reader, reachable
+from mlsd.features.store import open_store, project_name
 from mlsd.home import Home
 from mlsd.problem import Problem
 
@@ -18,26 +20,36 @@ if TYPE_CHECKING:
 def push(design: Design, home: Home, problem: Problem, view: str, rows: "pd.DataFrame", now: datetime) -> int:
     """Write rows (user_id, event_timestamp, the view's columns) through the push source `<view>_push`.
 
-    A row that is older than the stored one is left out: the store itself would let it overwrite the newer one.
+    A row that is older than the stored one is left out, unless that one is from the future: it is forgotten.
     Returns how many rows were written.
 
     Raises:
-        UserError: the view is not a user's, a column is missing, or a row lies in the future.
+        UserError: the view is not a user's, a column is missing, a row lies in the future, or Redis is not there.
     """
     columns = ["user_id", "event_timestamp", *problem.user_views.get(view, ())]
     if view not in problem.user_views or not set(columns) <= set(rows.columns):
         raise UserError(f"push to view {view!r}: found columns {list(rows.columns)}, expected {columns}")
     if len(late := rows[rows["event_timestamp"] > now]):
         raise UserError(f"push to view {view!r}: found {len(late)} rows after {now.isoformat()}; they are refused")
+    with reachable():
+        return _write(design, home, problem, view, rows[columns], now)
+
+
+def _write(design: Design, home: Home, problem: Problem, view: str, rows: "pd.DataFrame", now: datetime) -> int:
     newest = rows.sort_values("event_timestamp").groupby("user_id").tail(1)
-    reader = UserReader(home.online_store, design.name, {view: problem.user_views[view]}, timeout_s=5)
-    stored = {user: reader.read(int(user)) for user in newest["user_id"]}
+    reader = open_reader(design, home, {view: problem.user_views[view]})
+    stored = {int(user): reader.read(int(user)) for user in newest["user_id"]}
     fresh = [
-        (row := stored[user]) is None or at > row.written[view]
+        (row := stored[user]) is None or at > row.written[view] or row.written[view] > now + AHEAD
         for user, at in zip(newest["user_id"], newest["event_timestamp"], strict=True)
     ]
     if any(fresh):
         store = open_store(design, home)
+        chosen = newest[fresh]
+        times = {
+            int(user): at.to_pydatetime() for user, at in zip(chosen["user_id"], chosen["event_timestamp"], strict=True)
+        }
+        keep_newest(home, project_name(design), {view: ("user_id", times)}, now)
         with quiet(home):
-            store.push(f"{view}_push", newest.loc[fresh, columns])
+            store.push(f"{view}_push", chosen)
     return sum(fresh)

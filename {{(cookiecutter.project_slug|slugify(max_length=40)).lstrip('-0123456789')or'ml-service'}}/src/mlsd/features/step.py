@@ -10,7 +10,8 @@ from mlsd import clock
 from mlsd.data.tables import load_tables
 from mlsd.design import Design
 from mlsd.features.materialise import Materialised, materialise
-from mlsd.features.online import UserReader
+from mlsd.features.online import UserRow
+from mlsd.features.place import open_reader, reachable
 from mlsd.features.training_set import build
 from mlsd.home import Home, read_json
 from mlsd.problem import Problem
@@ -22,21 +23,32 @@ if TYPE_CHECKING:
 _SAMPLE = 200
 
 
+def _same_view(row: UserRow, view: str, part: slice, newest: "pd.DataFrame", user: int) -> bool:
+    """Whether the stored values of a view are those of the batch to the bit, or newer ones that were pushed."""
+    written = row.written.get(view)
+    if user not in newest.index:
+        return written is None or written > newest["event_timestamp"].max()
+    batch = newest.loc[user]
+    if written is not None and written > batch["event_timestamp"]:
+        return True
+    expected = batch.drop("event_timestamp").to_numpy(dtype=np.float32)
+    return np.array_equal(row.values[part], expected, equal_nan=True)
+
+
 def _same_online(design: Design, home: Home, problem: Problem, tables: dict[str, "pd.DataFrame"]) -> tuple[int, int]:
-    """(users compared, users whose online row equals the newest offline row of each view to the bit)."""
-    reader = UserReader(home.online_store, design.name, problem.user_views, timeout_s=5)
-    newest = {view: tables[view].groupby("user_id").tail(1).set_index("user_id") for view in problem.user_views}
+    """(users compared, users whose online row is the newest offline row of each view to the bit, or a newer one)."""
+    reader = open_reader(design, home, problem.user_views)
+    newest, parts, start = {}, {}, 0
+    for view, columns in problem.user_views.items():
+        table = tables[view][["user_id", "event_timestamp", *columns]]
+        newest[view] = table.groupby("user_id").tail(1).set_index("user_id")
+        parts[view] = slice(start, start := start + len(columns))
     first = next(iter(newest.values()))
     users = first.index.to_numpy()[:: max(len(first) // _SAMPLE, 1)]
     equal = 0
     for user in users:
         row = reader.read(int(user))
-        parts = []
-        for view, columns in problem.user_views.items():
-            known = user in newest[view].index
-            stored = newest[view].loc[user, list(columns)] if known else np.full(len(columns), np.nan)
-            parts.append(np.asarray(stored, dtype=np.float32))
-        equal += row is not None and np.array_equal(row.values, np.concatenate(parts), equal_nan=True)
+        equal += row is not None and all(_same_view(row, v, parts[v], newest[v], user) for v in problem.user_views)
     return len(users), equal
 
 
@@ -60,6 +72,8 @@ def run(design: Design, home: Home, problem: Problem) -> StepResult:
     Raises:
         UserError: the tables are missing, a feature row lies in the future, or the join lost a row.
     """
+    from mlsd.serving.retention import tidy
+
     now, started = clock.now(), time.perf_counter()
     data = load_tables(home)
     tables = problem.feature_tables(data, design, now)
@@ -69,9 +83,11 @@ def run(design: Design, home: Home, problem: Problem) -> StepResult:
     frame: Path = build(design, home, problem, now)
     joined_s = time.perf_counter() - started - computed_s - materialised_s
     meta = read_json(frame.with_suffix(".json"), "run `mlsd features` again")
-    compared, equal = _same_online(design, home, problem, tables)
+    with reachable():
+        compared, equal = _same_online(design, home, problem, tables)
     rows = len(problem.labels(data, design, now))
     checks = _checks(done, rows, meta["rows"], compared, equal)
+    tidy(home, design.serving.feature_log.retention_days)
     summary = f"{len(problem.feature_names)} features, {meta['rows']:,} training rows, snapshot {done.snapshot}"
     details = {
         "offline_rows": dict(done.offline_rows),

@@ -12,8 +12,9 @@ import psutil
 
 from mlsd import plan
 from mlsd.home import Home, write_json
-from mlsd.local import load, stack
+from mlsd.local import load, sender, stack
 from mlsd.local.context import Context
+from mlsd.local.measured import LoadSummary
 from mlsd.result import Check, StepResult
 
 LOGGER = logging.getLogger("mlsd")
@@ -62,13 +63,13 @@ def _nothing_left_behind(home: Home) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _served(result: StepResult, sent: load.LoadSummary) -> StepResult:
+def _served(result: StepResult, sent: LoadSummary) -> StepResult:
     """Add what the users saw while the release went through its steps."""
     check = Check(
         name="failed requests meanwhile",
         designed="0",
-        measured=f"{sent.errors} of {sent.sent}",
-        passed=sent.sent > 0 and sent.errors == 0,
+        measured=f"{sent.failed} of {sent.sent}",
+        passed=sent.sent > 0 and sent.failed == 0,
     )
     details = result.details | {"load": sent.model_dump(mode="json")}
     return result.model_copy(update={"checks": [*result.checks, check], "details": details})
@@ -77,7 +78,7 @@ def _served(result: StepResult, sent: load.LoadSummary) -> StepResult:
 def _release(context: Context, step: str, fault: str | None = None, *, shifted: bool = False) -> StepResult:
     from mlsd.local import releases
 
-    traffic = load.start(context.design, context.home, seconds=LONG_ENOUGH_S, shifted=shifted)
+    traffic = sender.start(context.design, context.home, seconds=LONG_ENOUGH_S, shifted=shifted)
     try:
         result = releases.release(context.design, context.home, context.problem, fault=fault)
     finally:
@@ -106,14 +107,14 @@ def _train(context: Context) -> StepResult:
 def _monitor(context: Context) -> StepResult:
     from mlsd.monitoring import step
 
-    load.start(context.design, context.home, seconds=WINDOW_S).wait()
+    sender.start(context.design, context.home, seconds=WINDOW_S).wait()
     return step.run(context.design, context.home, context.problem)
 
 
 def _monitor_shifted(context: Context) -> StepResult:
     from mlsd.monitoring import step
 
-    load.start(context.design, context.home, seconds=WINDOW_S, shifted=True).wait()
+    sender.start(context.design, context.home, seconds=WINDOW_S, shifted=True).wait()
     return step.run(context.design, context.home, context.problem, None, expect_drift=True)
 
 

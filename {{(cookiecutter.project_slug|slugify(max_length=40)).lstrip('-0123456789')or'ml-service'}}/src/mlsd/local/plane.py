@@ -7,6 +7,7 @@ import httpx
 
 from mlsd.delivery import edge_stats
 from mlsd.delivery.models import Models, RegistryModels
+from mlsd.delivery.plane import other
 from mlsd.delivery.records import Release
 from mlsd.delivery.routing import Router, Slot
 from mlsd.design import Design
@@ -15,7 +16,7 @@ from mlsd.home import Home
 from mlsd.local import envoy, processes
 from mlsd.local.ports import HOST, Ports, require_free
 
-READY_S = 30.0
+READY_S = 45.0  # as FAULTS asks for (30 s), and the seconds in which it yields to the live one
 GRACE_S = 10.0
 DRAIN_POLL_S = 0.02
 
@@ -62,8 +63,8 @@ class LocalPlane:
     def _url(self, slot: Slot, path: str) -> str:
         return f"http://{HOST}:{self._ports.slot(slot)}{path}"
 
-    def start(self, slot: Slot, release: Release, *, allow_faults: bool) -> None:
-        """Start a release's model server and wait until it is ready.
+    def start(self, slot: Slot, release: Release, *, allow_faults: bool, fallback: bool = False) -> None:
+        """Start a release's model server and wait until it is ready; with `fallback`, until it answers at all.
 
         Raises:
             UserError: the port is taken, or the server did not become ready.
@@ -72,8 +73,16 @@ class LocalPlane:
         argv, env = self._launch(slot, port, release, allow_faults)
         self.stop(slot)
         require_free(port, f"slot {slot}")
-        ready = self._url(slot, "/readyz")
-        processes.start(self._home, process_name(slot), argv, env=env, ready_url=ready, timeout_s=READY_S)
+        ready = self._url(slot, "/livez" if fallback else "/readyz")
+        processes.start(
+            self._home,
+            process_name(slot),
+            argv,
+            env=env,
+            ready_url=ready,
+            timeout_s=READY_S,
+            yields=self.runs(other(slot)),
+        )
 
     def stop(self, slot: Slot) -> None:
         """Wait until the edge has nothing in flight there, then end the process."""

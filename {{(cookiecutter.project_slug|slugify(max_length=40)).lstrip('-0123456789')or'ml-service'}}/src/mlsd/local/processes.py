@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import httpx
@@ -14,7 +14,7 @@ import psutil
 
 from mlsd.errors import UserError
 from mlsd.home import Home
-from mlsd.local import detach
+from mlsd.local import detach, priority
 
 MARK = "MLSD_PROCESS"
 LOG_TAIL_LINES = 15
@@ -99,11 +99,17 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _wait_ready(home: Home, name: str, ready_url: str, timeout_s: float, log_start: int) -> None:
-    log = home.logs / f"{name}.log"
+def _wait_started(home: Home, name: str, timeout_s: float) -> int:
+    """The pid as soon as the process has noted it; 0 when it never does."""
     deadline = time.monotonic() + timeout_s
     while not (home.run / f"{name}.pid").exists() and time.monotonic() < deadline:
         time.sleep(0.005)
+    return running(home).get(name, 0)
+
+
+def _wait_ready(home: Home, name: str, ready_url: str, timeout_s: float, log_start: int) -> None:
+    log = home.logs / f"{name}.log"
+    deadline = time.monotonic() + timeout_s
     problem = f"not ready at {ready_url} within {timeout_s:g} s"
     while time.monotonic() < deadline:
         if find(home, name) is None:
@@ -116,7 +122,14 @@ def _wait_ready(home: Home, name: str, ready_url: str, timeout_s: float, log_sta
 
 
 def start(
-    home: Home, name: str, argv: Sequence[str], *, env: Mapping[str, str], ready_url: str, timeout_s: float = 30.0
+    home: Home,
+    name: str,
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    ready_url: str,
+    timeout_s: float = 30.0,
+    yields: bool = False,
 ) -> int:
     """Start a process in its own session and wait until it answers; it lives on when this process ends.
 
@@ -127,6 +140,7 @@ def start(
         env: variables added to this process's own.
         ready_url: answers 2xx when the process is ready.
         timeout_s: deadline for that.
+        yields: until it is ready, other processes come first.
 
     Returns:
         The pid.
@@ -138,7 +152,9 @@ def start(
     log, log_start = _prepare(home, name)
     try:
         _launch(home, name, argv, env, log)
-        _wait_ready(home, name, ready_url, timeout_s, log_start)
+        pid = _wait_started(home, name, timeout_s)
+        with priority.lowered(pid) if yields and pid else nullcontext():
+            _wait_ready(home, name, ready_url, timeout_s, log_start)
     except BaseException:
         stop(home, name, grace_s=1.0)
         raise

@@ -13,8 +13,15 @@ from mlsd.result import StepResult
 def release(
     design: Design, home: Home, problem: Problem, version: int | None = None, fault: str | None = None
 ) -> StepResult:
-    """Take a model version through shadow and canary to champion; see `mlsd.delivery.rollout.run`."""
+    """Take a model version through shadow and canary to champion; see `mlsd.delivery.rollout.run`.
+
+    A serving mode that lives on answers made ahead gets the candidate's first: like is compared with like.
+    """
     plane, models = local_plane(design, home, find_ports())
+    if design.serving_mode != "online":
+        from mlsd.batch.step import ensure
+
+        ensure(design, home, problem, version if version is not None else models.challenger())
     return rollout.run(design, home, plane, models, version=version, fault=fault)
 
 

@@ -61,12 +61,14 @@ def _start_hooks(home: Home, command: Sequence[str], ports: Ports) -> None:
         processes.start(home, HOOKS, command, env=env, ready_url=f"http://{HOST}:{ports.hooks}/livez", timeout_s=20)
 
 
-def _wait_for_edge(ports: Ports) -> float:
+def _wait_for_edge(ports: Ports, *, fallback: bool) -> float:
+    """Until the champion says through the edge that it is ready; with `fallback`, until it says anything."""
     began = time.monotonic()
     with httpx.Client(trust_env=False, timeout=1.0) as client:
         while time.monotonic() - began < EDGE_S:
             try:
-                if client.get(f"{ports.edge_url}{READY_PATH}").is_success:
+                answer = client.get(f"{ports.edge_url}{READY_PATH}")
+                if answer.is_success or (fallback and "x-envoy-upstream-service-time" in answer.headers):
                     return time.monotonic() - began
             except httpx.HTTPError:
                 pass
@@ -96,29 +98,32 @@ def start(design: Design, home: Home, plane: Plane, models: Models, hooks: Seque
         recover(ledger, plane)
         champion = _champion(design, home, ledger, models)
         slot = cast("Slot", champion.slot)
+        models.folder(champion)
+        fallback = not models.at_hand(champion)
         try:
             if not plane.runs(slot):
-                plane.start(slot, champion, allow_faults=False)
+                plane.start(slot, champion, allow_faults=False, fallback=fallback)
             if processes.find(home, envoy.NAME) is None:
                 envoy.start(design, home, ports, Traffic(slot))
             else:
                 plane.router.apply(Traffic(slot))
-            _wait_for_edge(ports)
+            _wait_for_edge(ports, fallback=fallback)
             if hooks:
                 _start_hooks(home, hooks, ports)
         except BaseException:
             for name in processes.running(home).keys() - before.keys():
                 processes.stop(home, name, grace_s=2.0)
             raise
-    return _up_result(home, champion, ports, time.monotonic() - began)
+    return _up_result(home, champion, ports, time.monotonic() - began, fallback=fallback)
 
 
-def _up_result(home: Home, champion: Release, ports: Ports, seconds: float) -> StepResult:
+def _up_result(home: Home, champion: Release, ports: Ports, seconds: float, *, fallback: bool) -> StepResult:
+    answers = "popular items only, its model is not here" if fallback else "200"
     check = Check(
         name="champion answers through the edge",
         designed="200",
-        measured=f"200, release {champion.id} (model {champion.model_version})",
-        passed=True,
+        measured=f"{answers}, release {champion.id} (model {champion.model_version})",
+        passed=not fallback,
     )
     return StepResult(
         step="up",
@@ -131,8 +136,14 @@ def _up_result(home: Home, champion: Release, ports: Ports, seconds: float) -> S
 
 
 def up(design: Design, home: Home, problem: Problem) -> StepResult:
-    """Start the stack with the champion; what runs already is left alone."""
+    """Start the stack with the champion; what runs already is left alone.
+
+    A serving mode that lives on answers made ahead gets them first, where they are missing or too old.
+    """
+    from mlsd.batch.step import ensure
     from mlsd.monitoring.hooks import command
+
+    ensure(design, home, problem)
 
     ports = find_ports()
     plane, models = local_plane(design, home, ports)

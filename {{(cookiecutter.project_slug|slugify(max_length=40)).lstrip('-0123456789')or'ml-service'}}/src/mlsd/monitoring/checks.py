@@ -83,3 +83,9 @@ def age(created_at: datetime, now: datetime, design: Design) -> Finding:
 def as_details(row: Row) -> dict[str, Any]:
     """A row of the table, for the report."""
     return {**asdict(row), "ks": row.ks.distance, "ks_p": row.ks.p, "n": row.ks.n, "reference_n": row.ks.reference_n}
+
+
+def log(lost: int, requests: int) -> Finding:
+    """Whether the feature log is whole: a verdict on a part of the traffic is one on whoever was lucky."""
+    measured = f"{lost:,} lost beside {requests:,}"
+    return Finding(Check(name="feature log", designed="0 records lost", measured=measured, passed=not lost), None)

@@ -13,7 +13,7 @@ import pandas as pd
 from mlsd.design import Design
 from mlsd.monitoring.drift import FEWEST
 from mlsd.problem import Problem, Tables
-from mlsd.serving.ranker import POPULARITY
+from mlsd.serving.ranking import POPULARITY
 from mlsd.serving.record import Record
 from mlsd.training.metrics import auc
 

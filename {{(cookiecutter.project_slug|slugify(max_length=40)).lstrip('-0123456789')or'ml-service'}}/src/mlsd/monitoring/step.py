@@ -72,6 +72,7 @@ def _findings(seen: Seen, design: Design) -> list[Finding]:
         found.append(checks.auc("slice", name, change.get(name), limits.max_slice_drop, otherwise))
     found.append(checks.business(known.engaged, design, unknown))
     found.append(checks.age(seen.manifest.created_at, now(), design))
+    found.append(checks.log(seen.window.lost, seen.window.requests))
     return found
 
 
@@ -85,6 +86,7 @@ def _details(seen: Seen, design: Design, alerts: list[Alert]) -> dict[str, Any]:
             "end": window.end.isoformat() if window.end else None,
             "requests": window.requests,
             "rows": window.rows,
+            "lost": window.lost,
             "degraded": dict(window.degraded),
         },
         "reference": {"requests": stored.requests, "rows": stored.rows, "end": stored.end.isoformat()}

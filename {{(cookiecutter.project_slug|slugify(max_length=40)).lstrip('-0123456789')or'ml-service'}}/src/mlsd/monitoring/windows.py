@@ -14,7 +14,7 @@ from mlsd.home import Home
 from mlsd.monitoring.drift import Values, add, tally
 from mlsd.problem import Problem
 from mlsd.serving.feature_log import read_records
-from mlsd.serving.ranker import POPULARITY
+from mlsd.serving.ranking import POPULARITY
 from mlsd.serving.record import Record
 from mlsd.serving.replay import Snapshots, matrix
 
@@ -53,6 +53,7 @@ class Window:
     end: datetime | None = None
     requests: int = 0
     rows: int = 0
+    lost: int = 0  # records that could not be written in this time
     bins: dict[str, Bins] = field(default_factory=dict)
     devices: Counter[str] = field(default_factory=Counter)
     degraded: Counter[str] = field(default_factory=Counter)
@@ -103,6 +104,7 @@ def _note(window: Window, record: Record, new_below: int) -> None:
     window.end = max(window.end or record.at, record.at)
     window.requests += 1
     window.rows += len(record.item_ids)
+    window.lost += record.lost
     window.devices[record.device] += 1
     window.degraded.update(record.degraded)
     top = np.sort(record.scores)[-TOP:].mean()

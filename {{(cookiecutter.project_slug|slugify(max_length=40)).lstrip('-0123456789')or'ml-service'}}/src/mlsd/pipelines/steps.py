@@ -21,6 +21,7 @@ from mlsd.result import Check
 from mlsd.training import gates
 from mlsd.training.candidate import Lineage
 from mlsd.training.codeversion import code_version
+from mlsd.training.engines import compiling, equip
 from mlsd.training.ladder import Parts, climb
 from mlsd.training.rung import Rung
 from mlsd.training.selection import Choice, InService, choose_first, choose_next
@@ -181,13 +182,17 @@ def train(run: Run, frame: str, tables_digest: str, window_start: str, champion:
     outcome = Outcome(checks=[], rows={}, tables_digest=tables_digest, code_version=code_version())
     parts, outcome = _parts(run, design, problem, table, outcome)
     lineage = Lineage(tables_digest, outcome.code_version, now())
-    rungs = climb(design, problem, parts, lineage, Path(run.folder) / "models")
+    folder = Path(run.folder)
+    with compiling(run.state, folder / "texts") as begin:
+        rungs = climb(design, problem, parts, lineage, folder / "models", begin)
     draw = (design.training.bootstrap_rounds, design.data.seed)
     if champion:
         held = InService.model_validate_json(champion)
         choice = choose_next(rungs, parts.test, held, problem.feature_names, draw)
     else:
         choice = choose_first(rungs, parts.test, draw)
+    names = {name for name in (choice.champion, choice.challenger) if name}
+    rungs = equip(design, run.state, rungs, names, parts.test)
     return _hand_on(run, outcome.model_copy(update={"rungs": rungs, "choice": choice}))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from mlsd.clock import now
 from mlsd.design import Design
+from mlsd.engines.report import Measured
 from mlsd.errors import GateError
 from mlsd.home import Home, read_json, write_json
 from mlsd.pipelines.local_run import exclusive, new_folder, run_pipeline
@@ -68,7 +69,18 @@ def _checks(outcome: Outcome) -> list[Check]:
     shown = choice.challenger or choice.champion or max(outcome.rungs[1:], key=lambda r: r.ndcg10).name
     rung = next(rung for rung in outcome.rungs if rung.name == shown)
     others = [_refused(other) for other in outcome.rungs[1:] if other is not rung and not other.passed]
-    return [*rung.checks, *others, *([choice.check] if choice.check else []), *outcome.checks]
+    engine = [_engine(rung.engine, rung.engines.budget_ms)] if rung.engine and rung.engines else []
+    return [*rung.checks, *engine, *others, *([choice.check] if choice.check else []), *outcome.checks]
+
+
+def _engine(best: Measured, budget_ms: float) -> Check:
+    """4.22: cost beside accuracy."""
+    return Check(
+        name="engine within inference",
+        designed=f"<= {budget_ms:g} ms",
+        measured=f"{best.engine} {best.p99_ms:.2f} ms, {best.ratio:.2f} x native, {best.usd_per_1000:.5f} USD per 1000",
+        passed=best.meets_budget,
+    )
 
 
 def _summary(outcome: Outcome, details: dict[str, Any]) -> str:

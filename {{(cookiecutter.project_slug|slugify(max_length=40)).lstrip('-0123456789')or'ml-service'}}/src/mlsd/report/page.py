@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from mlsd.capacity import Curve, predict
 from mlsd.design import Design
-from mlsd.report import monitoring_charts, serving_charts, training_charts
+from mlsd.report import load_charts, monitoring_charts, serving_charts, training_charts
 from mlsd.report.details import Data, Load, Monitored, Plan, Rollout, Training, read
 from mlsd.report.parts import Figure, Results, Section, Table
 from mlsd.report.results import BOXES, Box
@@ -137,6 +138,12 @@ def _fifth(section: Section, design: Design, results: Results) -> None:
             "Bar: p99. Tick: median. Track: the budget; retrieval's share is kept free for another team's service."
         )
         section.figures.append(Figure("Latency by hop", caption, chart))
+    ladder = read(Curve, results.get("load_knee"))
+    if ladder and ladder.held:
+        chart = load_charts.ladder(ladder, predict(ladder), design.latency.service_ms)
+        legend = (("fill series0", "measured"), ("fill series3", "queueing model"))
+        caption = "One dot is one rate, with gaps between arrivals as of independent users."
+        section.figures.append(Figure("p99 over the rate", caption, chart, wide=True, legend=legend))
     _add_releases(section, ("release", "release_invert", "release_slow"), results)
 
 

@@ -18,7 +18,12 @@ class Box:
 
 
 BOXES = (
-    Box(1, "Requirements and constraints", "How much, how fast, and what is it for?", {"plan": "The design adds up"}),
+    Box(
+        1,
+        "Requirements and constraints",
+        "How much, how fast, and what is it for?",
+        {"plan": "The design adds up", "plan_measured": "Replicas from what was measured"},
+    ),
     Box(2, "The machine-learning problem", "What is predicted, and when is the answer known?", {}),
     Box(
         3,
@@ -39,6 +44,12 @@ BOXES = (
         {
             "up": "The stack runs",
             "load": "Load, open loop",
+            "load_spike": "Load with a spike",
+            "load_soak": "Load over a long time",
+            "load_knee": "How much it can take",
+            "drill_swap": "Releases swapped under load",
+            "drill_sigkill": "A worker killed under load",
+            "drill_sigterm": "A worker told to stop under load",
             "release": "A challenger becomes champion",
             "release_invert": "A challenger with inverted scores",
             "release_slow": "A challenger that answers too late",

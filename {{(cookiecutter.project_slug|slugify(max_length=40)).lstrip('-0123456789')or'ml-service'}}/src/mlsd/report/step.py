@@ -16,7 +16,8 @@ from mlsd.report.results import BOXES, load_results
 from mlsd.report.timeline import timeline
 from mlsd.result import Check, StepResult
 
-OPTIONAL = {"rollback", "retrain", "load_shifted"}
+OPTIONAL = {"rollback", "retrain", "load_shifted", "plan_measured"}
+OPTIONAL |= {"load_spike", "load_soak", "load_knee", "drill_swap", "drill_sigkill", "drill_sigterm"}
 
 
 def render(design: Design, results: Results, made_at: datetime) -> str:

@@ -1,92 +1,96 @@
-"""The HTTP surface of the request path: a Starlette application that BentoML mounts and serves."""
+"""The HTTP surface beside `/rank`: what operators and tools ask for, as a Starlette application that BentoML mounts."""
 
+import asyncio
 import logging
-import time
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mlsd.serving import answer
-from mlsd.serving.faults import Faults, allowed
+from mlsd.serving import wire
+from mlsd.serving.answer import identity, refusal
+from mlsd.serving.door import Call, Door
+from mlsd.serving.faults import Faults
+from mlsd.serving.front import Front
 from mlsd.serving.metrics import exposition
-from mlsd.serving.request import BadRequestError, parse, request_id
+from mlsd.serving.openapi import describe
+from mlsd.serving.release import workers
+from mlsd.serving.request import request_id
 from mlsd.serving.runtime import Runtime
 
 LOGGER = logging.getLogger("mlsd.serving")
 JSON = "application/json"
+NOT_READY_BYTES, NOT_READY_CONNECTIONS = 65_536, 64
+LEAVE_S = 0.5  # between "not ready" and the end of listening: time for whoever sends requests to notice
 
 
-def _error(status: int, content: object, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), status, headers, JSON)
+class App(Starlette):
+    """The routes, and the one runtime behind them; None until it is set by the service that mounts this."""
+
+    runtime: Runtime | None = None
+    leaving = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether new requests should come here."""
+        return self.runtime is not None and self.runtime.ready and not self.leaving
+
+    def serve(self, runtime: Runtime | None) -> None:
+        """Answer `/rank` with this runtime; without one everything there is refused with 503."""
+        self.runtime = runtime
+        if runtime is None:
+            wire.Wire.door = Door(_not_ready, _refused, NOT_READY_BYTES, NOT_READY_CONNECTIONS)
+            return
+        serving, front = runtime.design.serving, Front(runtime)
+        share = -(-serving.max_connections // workers())
+        wire.Wire.door = Door(front.take, front.reject, serving.max_body_kib * 1024, share)
 
 
-async def _body(request: Request, most: int) -> bytes | None:
-    """The body, or None as soon as it is known to be larger than `most` bytes."""
-    if int(request.headers.get("content-length") or 0) > most:
-        return None
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            return None
-    return bytes(body)
+def _refused(call: Call, status: int, field: str, found: str, expected: str) -> None:
+    named = request_id(call.header(b"x-request-id"))
+    error = {"field": field, "found": found, "expected": expected}
+    call.respond(status, identity(named, None), refusal(error, named, None))
 
 
-async def _ranked(runtime: Runtime, body: bytes, identity: str, role: str, started: float) -> Response:
-    asked = parse(body, runtime.design.scale.candidates)
-    ranking = await runtime.ranker.rank(asked)
-    content = answer.write(asked, ranking, identity, runtime.release)
-    seconds = time.perf_counter() - started
-    full = runtime.sampled(identity)
-    runtime.log.append(answer.record(asked, ranking, identity, runtime.release, role, seconds * 1e3, full=full))
-    runtime.metrics.answered(role, seconds, ranking.hops_ms, ranking.degraded)
-    headers = answer.identity(identity, runtime.release) | answer.timing(ranking, seconds * 1e3)
-    return Response(content, 200, headers)
+def _not_ready(call: Call) -> None:
+    _refused(call, 503, "service", "not ready; the log says why", "a release")
 
 
-async def rank(request: Request) -> Response:
-    """POST /rank: the candidates of one user, best first."""
-    started = time.perf_counter()
-    runtime: Runtime | None = request.app.state.runtime
-    if runtime is None:
-        return _error(503, {"error": "not ready; the log says why"})
-    role = "shadow" if request.headers.get("x-mlsd-role") == "shadow" else "live"
-    identity = request_id(request.headers.get("x-request-id"))
-    headers = answer.identity(identity, runtime.release)
-    most = runtime.design.serving.max_body_kib * 1024
-    try:
-        if runtime.ranker.faults.error:
-            response = _error(500, {"error": "a planted fault"}, headers)
-        elif (body := await _body(request, most)) is None:
-            limit = {"error": {"field": "body", "found": "more", "expected": f"at most {most} bytes"}}
-            response = _error(413, limit, headers | {"connection": "close"})
-        else:
-            return await _ranked(runtime, body, identity, role, started)
-    except BadRequestError as error:
-        response = _error(400, error.answer, headers)
-    except Exception:  # the edge of the process: whatever broke, the caller gets an answer that says who gave it
-        LOGGER.exception("request %s", identity)
-        response = _error(500, {"error": "not answered; the log says why", "request_id": identity}, headers)
-    runtime.metrics.refused(role, response.status_code)
-    return response
+def _error(status: int, field: str, found: object, expected: str) -> Response:
+    content = {"error": {"field": field, "found": str(found)[:100], "expected": expected}}
+    return Response(orjson.dumps(content), status, media_type=JSON)
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return _error(405, "method", request.method, "another method")
+    return _error(404, "path", request.url.path, "/rank, /livez, /readyz, /metrics or /openapi.json")
+
+
+async def _nothing(request: Request) -> Response:
+    return await _unknown(request, HTTPException(404))
 
 
 async def faults(request: Request) -> Response:
-    """PUT /faults: make this process sick on purpose; 404 unless it was started for that."""
-    runtime: Runtime | None = request.app.state.runtime
-    if runtime is None or not allowed():
-        return _error(404, {"error": "not found"})
+    """PUT /faults: make all workers of this slot sick on purpose; 404 unless they were started for that."""
+    runtime = request.app.runtime
+    if runtime is None or not runtime.faults.allowed:
+        return await _nothing(request)
     try:
         wanted = Faults.model_validate_json(await request.body())
     except ValidationError as error:
-        return _error(400, {"error": error.errors(include_url=False, include_context=False)})
-    runtime.ranker.faults = wanted
+        first = error.errors(include_url=False)[0]
+        return _error(400, ".".join(map(str, first["loc"])) or "body", first["input"], first["msg"])
+    runtime.faults.plant(wanted)
     LOGGER.warning("planted faults: %s", wanted)
     return Response(wanted.model_dump_json(), media_type=JSON)
 
@@ -96,20 +100,41 @@ async def metrics(_: Request) -> Response:
     return Response(exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+async def openapi(request: Request) -> Response:
+    """GET /openapi.json: what `/rank` takes and gives."""
+    if request.app.runtime is None:
+        return _error(503, "service", "not ready; the log says why", "a release")
+    return Response(orjson.dumps(describe(request.app.runtime.design)), media_type=JSON)
+
+
+def _leave_in_order(app: App) -> None:
+    """On SIGTERM say "not ready" first, and hand the signal on a moment later; what is in flight is finished then."""
+    loop, stop = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        app.leaving = True
+        if callable(stop):
+            loop.call_soon_threadsafe(lambda: loop.call_later(LEAVE_S, stop, number, frame))
+
+    signal.signal(signal.SIGTERM, leave)
+
+
 @asynccontextmanager
-async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+async def _lifespan(app: App) -> AsyncIterator[None]:
+    _leave_in_order(app)
     yield
-    if app.state.runtime is not None:
-        app.state.runtime.log.close()
+    if app.runtime is not None:
+        app.runtime.close()
 
 
-def application() -> Starlette:
-    """The routes; `app.state.runtime` is set by the service that mounts it."""
+def application() -> App:
+    """The routes, and `/rank` before them; `serve` says what to answer with."""
+    wire.install()
     routes = [
-        Route("/rank", rank, methods=["POST"]),
         Route("/faults", faults, methods=["PUT"]),
         Route("/metrics", metrics),
+        Route("/openapi.json", openapi),
+        Route("/{path:path}", _nothing, methods=["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]),
     ]
-    app = Starlette(routes=routes, lifespan=_lifespan)
-    app.state.runtime = None
-    return app
+    handlers: dict[Any, Any] = {404: _unknown, 405: _unknown}
+    return App(routes=routes, lifespan=_lifespan, exception_handlers=handlers)

@@ -1,4 +1,4 @@
-"""One answer again: what was known, why it came out so, and whether it comes out the same today."""
+"""One answer again: what was known, how old it was, why it came out so, and whether it comes out the same today."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,21 +9,25 @@ from mlsd.errors import UserError
 from mlsd.home import Home
 from mlsd.problem import Problem
 from mlsd.result import Check, StepResult
-from mlsd.serving.feature_log import ReadCount, read_records
+from mlsd.serving.log_search import find
 from mlsd.serving.record import Record
 from mlsd.serving.replay import matrix, replay, snapshots
 
 SHOWN = 10
+PLAIN = ("request_id", "user_id", "role", "release_id", "model_version", "model_digest", "engine", "snapshot_version")
+MEANING = {
+    "pruned": "under pressure only the best by a cheap rule were scored",
+    "cached": "the answer was kept from an earlier request; the replay is of that one",
+}
 
 
 def _find(home: Home, request_id: str) -> Record:
     """The live record of a request, else its mirrored copy."""
-    count = ReadCount()
-    found = [record for record in read_records(home.feature_log, count=count) if record.request_id == request_id]
-    if not found:
-        torn = f", {count.torn} torn" if count.torn else ""
-        raise UserError(f"{home.feature_log}: no record of request {request_id!r} among {count.records}{torn}")
-    return min(found, key=lambda record: record.role != "live")
+    record = find(home.feature_log, request_id)
+    if record is None:
+        files = sum(1 for _ in home.feature_log.glob("*.log"))
+        raise UserError(f"{home.feature_log}: no record of request {request_id!r} in {files} files")
+    return record
 
 
 def _number(value: np.float32) -> float | None:
@@ -42,29 +46,49 @@ def _best(record: Record, features: NDArray[np.float32], names: tuple[str, ...])
     ]
 
 
-def _details(record: Record, features: NDArray[np.float32], problem: Problem) -> dict[str, JsonValue]:
-    plain = (
-        "request_id",
-        "user_id",
-        "role",
-        "release_id",
-        "model_version",
-        "model_digest",
-        "engine",
-        "snapshot_version",
-    )
-    user = dict(zip(problem.user_columns, map(_number, record.user_row), strict=True))
+def _views(record: Record, problem: Problem) -> dict[str, JsonValue]:
+    """The stored values that the user's features came from, with their age; None: nothing was stored or read."""
+    values = dict(zip(problem.user_columns, map(_number, record.user_row), strict=True))
     return {
-        **{name: getattr(record, name) for name in plain},
+        view: {"age_s": record.ages_s.get(view), "values": {name: values[name] for name in columns}}
+        for view, columns in problem.user_views.items()
+    }
+
+
+def _details(record: Record, features: NDArray[np.float32], problem: Problem) -> dict[str, JsonValue]:
+    return {
+        **{name: getattr(record, name) for name in PLAIN},
         "at": record.at.isoformat(),
         "device": record.device,
         "total_ms": record.total_ms,
         "interactions": record.interactions,
         "degraded": list(record.degraded),
+        "scored": len(record.item_ids),
+        "left_out": [] if record.unscored_ids is None else record.unscored_ids.tolist(),
         "ages_s": dict(record.ages_s),
-        "user": user,
+        "user": _views(record, problem),
         "best": _best(record, features, problem.feature_names),
     }
+
+
+def _age(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
+
+
+def _summary(record: Record, features: NDArray[np.float32], names: tuple[str, ...]) -> str:
+    """Who asked, who answered, how old it all was, and every feature of the best item."""
+    left_out = 0 if record.unscored_ids is None else len(record.unscored_ids)
+    of = f" of {len(record.item_ids) + left_out}" if left_out else ""
+    head = f"user {record.user_id}, {len(record.item_ids)}{of} candidates, model {record.model_version}"
+    reasons = [f"{reason} ({MEANING[reason]})" if reason in MEANING else reason for reason in record.degraded]
+    best = int(np.argsort(-record.scores, kind="stable")[0])
+    lines = [
+        f"{head} by {record.engine}" + (f", degraded: {', '.join(reasons)}" if reasons else ""),
+        "ages: " + (", ".join(f"{view} {_age(age)}" for view, age in record.ages_s.items()) or "none known"),
+        f"best: item {record.item_ids[best]}, score {float(record.scores[best])!r}, from",
+        *(f"  {name:<24} {value:.6g}" for name, value in zip(names, features[best].tolist(), strict=True)),
+    ]
+    return "\n".join(lines)
 
 
 def run(home: Home, problem: Problem, request_id: str) -> StepResult:
@@ -82,11 +106,9 @@ def run(home: Home, problem: Problem, request_id: str) -> StepResult:
     if record.features is not None:
         equal = np.array_equal(features, record.features, equal_nan=True)
         checks.append(_check("features recomputed to the bit", features.size, features.size if equal else 0))
-    why = f", degraded: {', '.join(record.degraded)}" if record.degraded else ""
-    summary = f"user {record.user_id}, {len(again)} candidates, model {record.model_version} by {record.engine}{why}"
-    return StepResult(
-        step="explain", summary=summary, checks=checks, details=_details(record, features, problem), at=clock.now()
-    )
+    summary = _summary(record, features, problem.feature_names)
+    details = _details(record, features, problem)
+    return StepResult(step="explain", summary=summary, checks=checks, details=details, at=clock.now())
 
 
 def _check(name: str, wanted: int, found: int) -> Check:

@@ -1,19 +1,23 @@
 """Item features in the process: the newest complete snapshot, swapped in one assignment when a newer one appears."""
 
 import logging
+import math
 import threading
+import time
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlsd import clock
+from mlsd.design import Design
 from mlsd.errors import UserError
-from mlsd.features.snapshot import Snapshot, current
+from mlsd.features.snapshot import Snapshot, current_version, size
 from mlsd.home import Home
 from mlsd.problem import Problem
 
 LOGGER = logging.getLogger("mlsd.items")
 POLL_S = 1.0
+MIB = 2**20
 
 
 def item_rows(snapshot: Snapshot, ids: NDArray[np.int64], problem: Problem) -> tuple[NDArray[np.float32], bool]:
@@ -24,36 +28,53 @@ def item_rows(snapshot: Snapshot, ids: NDArray[np.int64], problem: Problem) -> t
     return np.where(known[:, None], rows, problem.item_defaults).astype(np.float32), False
 
 
+def most_bytes(design: Design) -> float:
+    """How large a snapshot may be: with two of them in each worker, while one is swapped in, half a replica is left."""
+    return design.capacity.replica_memory_mib * MIB / 2 / (2 * design.serving.workers)
+
+
 class ItemStore:
     """The snapshot in use, and the thread that looks for the next one."""
 
-    def __init__(self, home: Home, problem: Problem) -> None:
+    def __init__(self, home: Home, problem: Problem, most_bytes: float = math.inf) -> None:
         """Load the current snapshot.
 
+        Args:
+            home: the state folder.
+            problem: whose item columns they are.
+            most_bytes: a larger snapshot is refused; while one replaces another there are two.
+
         Raises:
-            UserError: there is none, or its columns are not the problem's.
+            UserError: there is none, it is too large or damaged, or its columns are not the problem's.
         """
-        self._home, self._problem = home, problem
+        self._home, self._problem, self._most_bytes = home, problem, most_bytes
         self.snapshot = self._load()
         threading.Thread(target=self._watch, name="snapshots", daemon=True).start()
 
     def _load(self) -> Snapshot:
-        snapshot = current(self._home)
+        started, folder = time.perf_counter(), self._home.snapshots / current_version(self._home)
+        if (bytes_ := size(folder)) > self._most_bytes:
+            found, most = bytes_ / MIB, self._most_bytes / MIB
+            raise UserError(f"snapshot {folder.name}: found {found:.1f} MiB, expected at most {most:.1f}")
+        snapshot = Snapshot.load(folder, in_memory=True)
         if tuple(snapshot.names) != tuple(self._problem.item_columns):
             raise UserError(f"snapshot {snapshot.version}: its columns are not the problem's item columns")
+        took, held = time.perf_counter() - started, snapshot.nbytes / MIB
+        LOGGER.info(
+            "snapshot %s: %s items, %.1f MiB, read in %.2f s", snapshot.version, f"{len(snapshot.ids):,}", held, took
+        )
         return snapshot
 
     def _watch(self) -> None:
         pause = threading.Event()
-        pointer, refused, said = self._home.snapshots / "current", "", ""
+        refused, said = "", ""
         while not pause.wait(POLL_S):
             clock.reread()  # a synthetic world may have jumped to the time when its labels are mature
             try:
-                version = pointer.read_text(encoding="utf-8").strip()
+                version = current_version(self._home)
                 if version not in {self.snapshot.version, refused}:
                     refused = version
                     self.snapshot = self._load()
-                    LOGGER.info("snapshot %s in use", version)
             except (OSError, UserError, ValueError) as error:
                 if said != str(error):
                     LOGGER.error("snapshot %s stays in use: %s", self.snapshot.version, error)

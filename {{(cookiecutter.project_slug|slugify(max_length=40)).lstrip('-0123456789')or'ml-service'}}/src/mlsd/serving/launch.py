@@ -1,13 +1,14 @@
-"""How a serving process is started: one BentoML worker on 127.0.0.1, told which release to serve."""
+"""How a slot's model server is started: BentoML on 127.0.0.1, its workers told which release to serve."""
 
 import os
 import sys
 from pathlib import Path
 
 import mlsd
-from mlsd.design import Design, design_path
+from mlsd.design import Design, design_path, load_design
 from mlsd.home import Home
-from mlsd.serving.release import ALLOW_FAULTS, RELEASE, SLOT, Release
+from mlsd.serving.faults import faults_file
+from mlsd.serving.release import ALLOW_FAULTS, RELEASE, SLOT, WORKERS, Release
 
 KEEP_ALIVE_S = (
     75  # longer than the proxy in front keeps an idle connection, so that it never sends on one we just closed
@@ -28,11 +29,13 @@ def environment(home: Home, slot: str, release: Release, *, allow_faults: bool =
     """
     own = home.run / f"bentoml-{slot}"
     own.mkdir(parents=True, exist_ok=True)
+    faults_file(home, slot).unlink(missing_ok=True)  # of an earlier release; a worker that is restarted keeps its own
     source = str(Path(mlsd.__file__).parents[1])
     return {
         "MLSD_HOME": str(home.root),
         "MLSD_DESIGN": str(design_path()),
         SLOT: slot,
+        WORKERS: str(load_design().serving.workers),
         RELEASE: release.model_dump_json(),
         ALLOW_FAULTS: "1" if allow_faults else "0",
         "BENTOML_HOME": str(own),

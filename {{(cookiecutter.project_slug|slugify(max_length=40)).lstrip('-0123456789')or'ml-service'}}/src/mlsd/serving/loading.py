@@ -6,9 +6,13 @@ import numpy as np
 
 from mlsd.bundle import Manifest, ModelRefused
 from mlsd.design import Design
+from mlsd.engines.base import EngineUnavailable
+from mlsd.engines.deadline import RemoteError
+from mlsd.engines.select import load_now
 from mlsd.features.snapshot import Snapshot
+from mlsd.home import Home
 from mlsd.problem import Problem
-from mlsd.scoring import Bundle, load_bundle
+from mlsd.scoring import Bundle
 from mlsd.serving.release import Release
 
 
@@ -27,15 +31,31 @@ def _check_fit(manifest: Manifest, problem: Problem, service: str) -> None:
             raise ModelRefused(f"manifest.json: {name}: found {shown}; trained for other features, not served")
 
 
-def load_model(release: Release, design: Design, problem: Problem, snapshot: Snapshot) -> Bundle:
-    """Load a release's model and score one batch with it.
+def check(bundle: Bundle, design: Design, problem: Problem, snapshot: Snapshot) -> Bundle:
+    """The bundle, once it fits this service and has scored one batch.
 
     Raises:
-        ModelRefused: damaged, altered, of an unknown kind, made for other features, or without finite scores.
+        ModelRefused: made for other features, or without finite scores.
+        EngineUnavailable: its engine answers from elsewhere, and did not.
     """
-    bundle = load_bundle(Path(release.model_dir), release.model_digest, threads=1)
     _check_fit(bundle.manifest, problem, design.features.service)
     rows, _ = snapshot.rows(snapshot.ids[: design.scale.candidates])
     context = problem.context(np.zeros(1, "datetime64[us]"), np.array([""]))
-    bundle.score(problem.assemble(problem.user_defaults[None, :], rows, context))
+    matrix = problem.assemble(problem.user_defaults[None, :], rows, context)
+    try:
+        bundle.score(matrix)
+    except (RemoteError, TimeoutError) as error:
+        raise EngineUnavailable(f"engine {bundle.engine}: {error}") from None
     return bundle
+
+
+def load_model(release: Release, design: Design, problem: Problem, snapshot: Snapshot, home: Home) -> Bundle:
+    """Load a release's model with the engine of choice and score one batch with it.
+
+    Raises:
+        ModelRefused: damaged, altered, of an unknown kind, made for other features, or without finite scores.
+        EngineUnavailable: the one engine that the design asks for cannot be had.
+    """
+    deadline_s = design.latency.hops_ms.inference / 1e3
+    bundle = load_now(design.serving, Path(release.model_dir), release.model_digest, home, deadline_s)
+    return check(bundle, design, problem, snapshot)

@@ -1,8 +1,11 @@
 """Prometheus metrics of the request path; every budget of the design is the edge of a bucket."""
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+import psutil
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from mlsd.design import Design
 
@@ -28,6 +31,8 @@ COMMON_S = (
     2.5,
 )
 
+AGES_S = tuple(hours * 3600.0 for hours in (0.1, 1, 3, 6, 12, 24, 48, 96, 168, 336, 720, 2160, 8760))
+
 
 def buckets(budgets_ms: Iterable[float]) -> list[float]:
     """Upper edges in seconds: a common scale and each budget, so that a share over budget is exact."""
@@ -41,7 +46,10 @@ class Metrics:
         """Edges come from the design's hop budgets and its total."""
         latency = design.latency
         hops = latency.hops_ms
-        edges = buckets([latency.service_ms, latency.p99_ms, hops.features, hops.inference, hops.post, hops.edge])
+        waits = design.serving.admission.prune_queue_ms, design.serving.admission.max_queue_ms
+        edges = buckets(
+            [latency.service_ms, latency.p99_ms, hops.features, hops.inference, hops.post, hops.edge, *waits]
+        )
         own = CollectorRegistry()
         self._requests = Counter("mlsd_requests", "Answers to POST /rank.", ["role", "code"], registry=own)
         self._seconds = Histogram("mlsd_request_seconds", "Time inside the service.", buckets=edges, registry=own)
@@ -50,7 +58,45 @@ class Metrics:
         self._degraded = Counter(
             "mlsd_degraded", "Answers that were not the full ranking, by reason.", ["reason"], registry=own
         )
+        breaker = "1 while this service leaves its online store alone."
+        self._breaker = Gauge("mlsd_store_breaker_open", breaker, registry=own, multiprocess_mode="livemax")
+        self._breaker.set(0)
+        self._ages = Histogram(
+            "mlsd_feature_age_seconds",
+            "Age of the stored values that an answer was made from, by view.",
+            ["view"],
+            buckets=sorted({*AGES_S, *(hours * 3600.0 for hours in design.max_age_h.model_dump().values())}),
+            registry=own,
+        )
         self._dropped = Counter("mlsd_feature_log_dropped", "Records the feature log lost.", registry=own)
+
+        self._queue = Histogram("mlsd_queue_seconds", "Wait for a ranking thread.", buckets=edges, registry=own)
+        self._cache = Counter("mlsd_cache", "Looks for an answer given before.", ["result"], registry=own)
+        self._looked = {found: self._cache.labels(result="hit" if found else "miss") for found in (True, False)}
+        self._shed = Counter("mlsd_shed", "Requests refused with 429: their turn was too far away.", registry=own)
+        self._pruned = Counter("mlsd_pruned", "Answers with fewer candidates scored.", registry=own)
+        self._stuck = Counter("mlsd_stuck_threads", "Ranking threads that were given up.", registry=own)
+
+    def looked_up(self, *, found: bool) -> None:
+        """Count a look into the cache."""
+        self._looked[found].inc()
+
+    def shed(self) -> None:
+        """Count a request that was refused because of the queue."""
+        self._shed.inc()
+
+    def stuck(self) -> None:
+        """Count a ranking thread that did not come back in time."""
+        self._stuck.inc()
+
+    def breaker(self, opened: bool) -> None:
+        """Say whether the online store is left alone."""
+        self._breaker.set(opened)
+
+    def ages(self, ages_s: dict[str, float]) -> None:
+        """Count how old the values of one ranking were, by view."""
+        for view, age in ages_s.items():
+            self._ages.labels(view=view).observe(age)
 
     def dropped(self, records: int) -> None:
         """Count records that the feature log lost."""
@@ -64,8 +110,11 @@ class Metrics:
         """Count one ranking."""
         self._requests.labels(role=role, code=200).inc()
         self._seconds.observe(seconds)
-        for name, value in hops_ms.items():
-            self._hops[name].observe(value / 1e3)
+        self._queue.observe(hops_ms.get("queue", 0.0) / 1e3)
+        for name in HOPS:
+            self._hops[name].observe(hops_ms.get(name, 0.0) / 1e3)
+        if "pruned" in degraded:
+            self._pruned.inc()
         for reason in degraded:
             self._degraded.labels(reason=reason).inc()
 
@@ -75,3 +124,12 @@ def exposition() -> bytes:
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+def forget_dead_processes() -> None:
+    """Take away the gauges of workers that were killed: they would hold their last value for ever."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    for path in Path(folder).glob("gauge_live*_*.db") if folder else ():
+        pid = path.stem.rpartition("_")[2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from mlsd.errors import UserError
 RELEASE = "MLSD_RELEASE"
 SLOT = "MLSD_SLOT"
 ALLOW_FAULTS = "MLSD_ALLOW_FAULTS"
+WORKERS = "MLSD_WORKERS"
 
 
 class Release(BaseModel):
@@ -34,3 +35,9 @@ def told_release() -> Release:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{RELEASE}: {'.'.join(map(str, first['loc']))}: found {text!r}: {first['msg']}") from None
+
+
+def workers() -> int:
+    """Processes of this slot, from `$MLSD_WORKERS`: BentoML's supervisor asks before any design is read."""
+    text = os.environ.get(WORKERS, "1")
+    return int(text) if text.isdigit() and int(text) else 1

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsd.engines.base import EngineUnavailable
+from mlsd.engines.select import COMPILED, compile_engine, load_engine
 from mlsd.features.snapshot import Snapshot
 from mlsd.home import Home
 from mlsd.problem import Problem
-from mlsd.scoring import Bundle, load_bundle
+from mlsd.scoring import Bundle
 from mlsd.serving.items import item_rows
-from mlsd.serving.ranker import INVERTED, POPULARITY, popular
+from mlsd.serving.ranking import INVERTED, POPULARITY, popular
 from mlsd.serving.record import Record
 
 Snapshots = Callable[[str], Snapshot]
@@ -29,8 +30,15 @@ def snapshots(home: Home) -> Snapshots:
 
 
 @lru_cache(maxsize=4)
-def _model(models: Path, version: int, digest: str) -> Bundle:
-    return load_bundle(models / f"{version}-{digest[:12]}", digest, threads=1)
+def _model(home: Home, version: int, digest: str, engine: str) -> Bundle:
+    """The very engine that answered: another one may differ in the last bits."""
+    folder = home.models / f"{version}-{digest[:12]}"
+    try:
+        return load_engine(engine, folder, digest, home)
+    except EngineUnavailable:
+        if engine != COMPILED:
+            raise
+        return compile_engine(folder, digest, home)
 
 
 def _items(record: Record, problem: Problem, load: Snapshots) -> NDArray[np.float32]:
@@ -46,12 +54,13 @@ def replay(home: Home, problem: Problem, record: Record, load: Snapshots | None 
     """The scores of a record, [n], with the model, the snapshot and the path that it names.
 
     Raises:
-        UserError: the model or the snapshot is gone, or is not the one that answered.
+        UserError: the model or the snapshot is gone, or is not the one that answered, or its engine is not here: what
+            a server elsewhere has scored is not replayed.
     """
     load = load or snapshots(home)
     engine = record.engine.removesuffix(INVERTED)
     if engine == POPULARITY:
         return popular(problem, _items(record, problem, load))
-    model = _model(home.models, record.model_version, record.model_digest)
+    model = _model(home, record.model_version, record.model_digest, engine)
     scores = model.score(matrix(record, problem, load))
     return 1.0 - scores if record.engine.endswith(INVERTED) else scores

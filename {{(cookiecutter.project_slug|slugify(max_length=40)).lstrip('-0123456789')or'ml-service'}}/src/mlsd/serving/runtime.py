@@ -7,70 +7,106 @@ import sys
 import zlib
 from dataclasses import dataclass
 
-from mlsd.bundle import ModelRefused
+from mlsd.batch.ahead import Ahead
 from mlsd.data.sources import effective_design
 from mlsd.design import Design, load_design
 from mlsd.errors import UserError
-from mlsd.features.online import UserReader
 from mlsd.home import Home, find_home
 from mlsd.problem import Problem
-from mlsd.scoring import Bundle
+from mlsd.serving.access_log import AccessLog
+from mlsd.serving.admission import Admission
+from mlsd.serving.cache import AnswerCache
+from mlsd.serving.faults import FaultBoard
 from mlsd.serving.feature_log import FeatureLog
-from mlsd.serving.items import ItemStore
-from mlsd.serving.loading import load_model
-from mlsd.serving.metrics import Metrics
+from mlsd.serving.items import ItemStore, most_bytes
+from mlsd.serving.keeping import Keeper
+from mlsd.serving.lanes import Lanes
+from mlsd.serving.metrics import Metrics, forget_dead_processes
+from mlsd.serving.pseudonyms import pseudonyms
 from mlsd.serving.ranker import Ranker
 from mlsd.serving.release import SLOT, Release, told_release
-from mlsd.serving.users import UserStore
+from mlsd.serving.stores import open_users
+from mlsd.serving.tracing import Tracer, tracer
 
 LOGGER = logging.getLogger("mlsd.serving")
 PARTS = 10_000
-SWITCH_S = 0.0005  # a thread that has read a user waits at most so long for its turn; Python's own 5 ms is half the hop
+SWITCH_S = 0.0005  # a thread waits at most so long for its turn at the interpreter; Python's own 5 ms is half a hop
+YOUNG = 20_000  # new objects between two collections; one request of 500 candidates makes a thousand, all short-lived
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """One release, ready to answer; without its model it answers with the popular items and is never ready."""
+    """One release, ready to answer; without its model it answers with the popular items and is not ready."""
 
     design: Design
     release: Release
     ranker: Ranker
+    keeper: Keeper
     metrics: Metrics
     log: FeatureLog
-    ready: bool
+    access: AccessLog
+    tracer: Tracer | None
+    faults: FaultBoard
+    admission: Admission
+    cache: AnswerCache
+    lanes: Lanes
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model is there, verified."""
+        return self.ranker.bundle is not None
 
     def sampled(self, request_id: str) -> bool:
         """Whether this request's features are all logged; the same choice in every process."""
         return zlib.crc32(request_id.encode()) % PARTS < self.design.serving.feature_log.full_sample * PARTS
 
+    def close(self) -> None:
+        """Write down what waits; called once the last answer has left."""
+        self.keeper.stop()
+        self.log.close()
+        self.access.close()
+        if self.tracer is not None:
+            self.tracer.close()
 
-def _model(release: Release, design: Design, problem: Problem, items: ItemStore) -> Bundle | None:
-    try:
-        return load_model(release, design, problem, items.snapshot)
-    except ModelRefused as error:
-        LOGGER.error("model refused: %s; release %d never becomes ready", error, release.release_id)
-        return None
+
+def threads(design: Design) -> int:
+    """Ranking threads of one worker: its share of the cores, or of the requests in flight when it waits for others."""
+    serving = design.serving
+    share = design.capacity.concurrency if serving.engine == "remote" else len(os.sched_getaffinity(0))
+    return max(share // serving.workers, 1)
 
 
 def _assemble(design: Design, home: Home, problem: Problem) -> Runtime:
-    release, metrics = told_release(), Metrics(design)
-    items = ItemStore(home, problem)
-    deadline_ms = design.latency.hops_ms.features
-
-    def connect() -> UserReader:
-        return UserReader(home.online_store, design.name, problem.user_views, timeout_s=deadline_ms / 1e3)
-
-    users = UserStore(connect, deadline_ms)
-    bundle = _model(release, design, problem, items)
+    forget_dead_processes()
+    release, metrics, faults = told_release(), Metrics(design), FaultBoard.of(home)
+    items = ItemStore(home, problem, most_bytes(design))
+    users = open_users(design, home, problem, metrics.breaker)
+    ahead = Ahead.of(design, home, problem, items, release)
+    ranker = Ranker(design, problem, users, items, faults=faults, ahead=ahead)
     settings = design.serving.feature_log
     slot = os.environ.get(SLOT, "a")
-    log = FeatureLog(home.feature_log, slot, settings.queue, settings.retention_days, metrics.dropped)
-    return Runtime(design, release, Ranker(design, problem, users, items, bundle), metrics, log, bundle is not None)
+    hashed = pseudonyms(home) if settings.hash_user_ids else None
+    lanes = Lanes(threads(design))
+    return Runtime(
+        design=design,
+        release=release,
+        ranker=ranker,
+        keeper=Keeper(release, design, problem, items.snapshot, home, ranker.put),
+        metrics=metrics,
+        log=FeatureLog(home.feature_log, slot, settings.queue, settings.retention_days, metrics.dropped, hashed),
+        access=AccessLog(home.logs / f"access-{slot}-{os.getpid()}.jsonl"),
+        tracer=tracer(design.name, release),
+        faults=faults,
+        admission=Admission(design.serving.admission, lanes.threads),
+        cache=AnswerCache(design.serving.popular_cache),
+        lanes=lanes,
+    )
 
 
 def start(problem: Problem) -> Runtime | None:
     """Load and check what `$MLSD_RELEASE` names; None, and a line in the log, when this process can answer nothing."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("mlsd").setLevel(logging.INFO)  # BentoML has set up logging already, for warnings only
     home = find_home()
     try:
         runtime = _assemble(effective_design(load_design(), home), home, problem)
@@ -81,4 +117,5 @@ def start(problem: Problem) -> Runtime | None:
     # What is loaded now lives as long as the process: keep the collector from walking it (FIELD-NOTES: p99 halves).
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG, 20, 50)
     return runtime

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlsd.bundle import Family
 from mlsd.design import Design
-from mlsd.scoring import Linear
+from mlsd.engines.linear import Linear
 from mlsd.training.pairwise import Pairs
 from mlsd.training.rows import Rows
 

@@ -27,7 +27,7 @@ class Parts:
     test: Rows
 
 
-def _fits(parts: Parts, design: Design, features: tuple[str, ...]) -> list[Fits]:
+def _fits(parts: Parts, design: Design, features: tuple[str, ...], begin: Callable[[Fitted], None]) -> list[Fits]:
     """From plain to complex, fitted two at a time. A challenger that is pointwise, as the champion is, is larger."""
     leaves = design.training.leaves
     last = 2 * leaves if design.ranking == "pointwise" else leaves
@@ -39,11 +39,28 @@ def _fits(parts: Parts, design: Design, features: tuple[str, ...]) -> list[Fits]
     everything = joined(parts.train, parts.validation)
     with ThreadPoolExecutor(2) as pool:
         futures = [(pool.submit(fit, everything), pool.submit(fit, parts.train)) for fit in models]
+        for final, _ in futures:
+            final.add_done_callback(lambda done: begin(done.result()) if not done.exception() else None)
         return [Fits(trial=trial.result(), final=final.result()) for final, trial in reversed(futures)]
 
 
-def climb(design: Design, problem: Problem, parts: Parts, lineage: Lineage, folder: Path) -> list[Rung]:
+def climb(
+    design: Design,
+    problem: Problem,
+    parts: Parts,
+    lineage: Lineage,
+    folder: Path,
+    begin: Callable[[Fitted], None] = lambda _: None,
+) -> list[Rung]:
     """Fit, calibrate, measure and judge every rung; a bundle of each model is left in `folder`.
+
+    Args:
+        design: what to fit and how to judge it.
+        problem: names the columns.
+        parts: rows to fit, to calibrate and to judge on.
+        lineage: digests of data and code.
+        folder: for the bundles.
+        begin: told of each final fit as soon as there is one, for work that can go on beside the measuring.
 
     Returns:
         The rungs in order; the first is the baseline, which is measured but is no candidate.
@@ -53,7 +70,7 @@ def climb(design: Design, problem: Problem, parts: Parts, lineage: Lineage, fold
     baseline = Scored.of(test, calibrated_popularity(parts.validation, test))
     rungs = [measure(BASELINE, test, baseline, baseline, None, rounds=rounds, seed=seed)]
     logistic: Scored | None = None
-    for fits in _fits(parts, design, problem.feature_names):
+    for fits in _fits(parts, design, problem.feature_names, begin):
         fitted = fits.final
         name = f"{fitted.family}/{fitted.objective}"
         name += "/large" if any(rung.name == name for rung in rungs) else ""

@@ -23,17 +23,18 @@ class Latency:
     p99_ms: float
 
 
-def measure(bundle: Bundle, matrix: NDArray[np.float32], candidates: int) -> Latency:
+def measure(bundle: Bundle, matrix: NDArray[np.float32], candidates: int, repeats: int = REPEATS) -> Latency:
     """Time `candidates` rows, drawn from `matrix` [n, F], scored as one batch.
 
     Args:
         bundle: loaded with the number of threads it serves with.
         matrix: rows to take values from; repeated when there are fewer.
         candidates: rows of one request.
+        repeats: how many batches are timed.
     """
     batch = np.ascontiguousarray(matrix[np.arange(candidates) % len(matrix)])
     taken = []
-    for _ in range(WARM_UP + REPEATS):
+    for _ in range(WARM_UP + repeats):
         started = time.thread_time()
         bundle.score(batch)
         taken.append((time.thread_time() - started) * 1e3)

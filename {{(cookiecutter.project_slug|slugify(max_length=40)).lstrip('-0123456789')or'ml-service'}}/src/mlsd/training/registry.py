@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlsd.bundle import read_bundle
+from mlsd.bundle import ModelRefused, read_bundle
 from mlsd.design import Design
 from mlsd.errors import UserError
 from mlsd.home import Home
@@ -83,7 +83,7 @@ def digest_of(home: Home, design: Design, version: int) -> str:
 
 
 def fetch(home: Home, design: Design, version: int) -> Path:
-    """Copy a version's bundle to `models/<version>-<digest>`; a verified copy that lies there already is used as is.
+    """Copy a version's bundle to `models/<version>-<digest>`; a good copy there is used as is, a damaged one replaced.
 
     Raises:
         ModelRefused: what the registry holds differs from its digest.
@@ -93,16 +93,34 @@ def fetch(home: Home, design: Design, version: int) -> Path:
         entry = _entry(mlflow, design.name, version)
         digest = str(entry.tags[DIGEST_TAG])
         place = home.models / f"{version}-{digest[:12]}"
-        if place.exists():
-            read_bundle(place, digest)
+        if is_good(place, digest):
             return place
         home.models.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home.models, prefix=".fetch-") as folder:
             copied = Path(mlflow.download_artifacts(entry.run_id, ARTIFACT, folder))
             read_bundle(copied, digest)
             shutil.copytree(copied, Path(folder) / "complete")
-            (Path(folder) / "complete").replace(place)
+            _put(Path(folder) / "complete", place, digest)
     return place
+
+
+def is_good(place: Path, digest: str) -> bool:
+    """Whether a whole, unaltered bundle lies there."""
+    try:
+        read_bundle(place, digest)
+    except ModelRefused:
+        return False
+    return True
+
+
+def _put(complete: Path, place: Path, digest: str) -> None:
+    """Rename a verified copy to its place, unless another process was faster."""
+    if place.exists() and not is_good(place, digest):
+        place.rename(complete.parent / "damaged")
+    try:
+        complete.rename(place)
+    except OSError:
+        read_bundle(place, digest)
 
 
 def set_aliases(

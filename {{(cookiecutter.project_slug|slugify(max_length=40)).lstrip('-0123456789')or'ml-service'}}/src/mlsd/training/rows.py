@@ -1,6 +1,6 @@
 """The training frame as arrays: one row per shown candidate, sorted so that a request's rows lie together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,19 @@ class Rows:
     def sizes(self) -> NDArray[np.int64]:
         """Rows of each request, [R]."""
         return np.bincount(self.request).astype(np.int64)
+
+    def first(self, requests: int) -> "Rows":
+        """The rows of the first so many requests."""
+        n = int(np.searchsorted(self.request, requests))
+        slices = {name: flags[:n] for name, flags in self.slices.items()}
+        return replace(
+            self,
+            matrix=self.matrix[:n],
+            label=self.label[:n],
+            request=self.request[:n],
+            popularity=self.popularity[:n],
+            slices=slices,
+        )
 
     def __len__(self) -> int:
         return len(self.label)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from mlsd.engines.report import EngineReport, Measured
 from mlsd.result import Check
 from mlsd.training import metrics
 from mlsd.training.bootstrap import Interval, interval
@@ -58,8 +59,22 @@ class Rung(BaseModel):
     slices: dict[str, SliceRow]
     reliability: dict[str, list[float]]
     checks: list[Check] = []
+    engines: EngineReport | None = None
     bundle: str | None = None
     digest: str | None = None
+
+    @property
+    def engine(self) -> Measured | None:
+        """The fastest engine with the native scores; None of a model that is not to be registered."""
+        found = self.engines
+        return next(row for row in found.engines if row.engine == found.best) if found else None
+
+    @property
+    def engine_metrics(self) -> dict[str, float]:
+        """The engines' numbers for a tracking run."""
+        rows = self.engines.engines if self.engines else []
+        names = ("p50_ms", "p99_ms", "ratio", "max_difference", "ndcg10_change", "usd_per_1000")
+        return {f"engine.{row.engine}.{name}": float(getattr(row, name)) for row in rows for name in names}
 
     @property
     def plain(self) -> dict[str, float]:

@@ -80,12 +80,13 @@ def log_rung(home: Home, design: Design, rung: Rung, parent: str) -> tuple[str, 
         "mlsd.tables_digest": manifest.tables_digest,
         "mlsd.design_digest": manifest.design_digest,
         "mlsd.code_version": manifest.code_version,
+        "mlsd.engine": rung.engine.engine if rung.engine else "not measured",
         "mlsd.verdict": "passed" if rung.passed else f"refused: {rung.reason}"[:5000],
     }
     slices = {f"{name}.{key}": value for name, row in rung.slices.items() for key, value in row.plain.items()}
     with client(home) as mlflow:
         run = mlflow.create_run(_experiment(home, design), tags=tags, run_name=rung.name).info.run_id
-        _log(mlflow, run, {**rung.plain, **slices}, {})
+        _log(mlflow, run, {**rung.plain, **slices, **rung.engine_metrics}, {})
         mlflow.log_artifacts(run, str(rung.bundle), ARTIFACT)
         source = _log_flavour(home, run, text, manifest.feature_names) if rung.family == "boosted_trees" else None
         mlflow.set_terminated(run)

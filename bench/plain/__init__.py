@@ -1,0 +1,1 @@
+"""The other contestants, written as their own documentation shows."""

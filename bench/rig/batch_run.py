@@ -1,0 +1,40 @@
+"""Score every user of the world in one batch: `python -m rig.batch_run WORLD DESIGN RELEASE ENGINE` prints JSON."""
+
+import json
+import os
+import resource
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench_pack.problem import PROBLEM
+from mlsd.batch.run import Model, write
+from mlsd.design import load_design
+from mlsd.engines.select import load_engine
+from mlsd.features.snapshot import current
+from mlsd.home import Home
+from mlsd.serving.release import Release
+
+
+def main(root: Path, design_file: Path, release: Release, engine: str) -> dict[str, Any]:
+    """Scores a second, reading and writing included, and the process's largest size."""
+    os.environ["MLSD_HOME"] = str(root)
+    home = Home(root)
+    bundle = load_engine(engine, Path(release.model_dir), release.model_digest, home)
+    model = Model(release.model_version, bundle)
+    found = write(load_design(design_file), home, PROBLEM, model, current(home), datetime.now(UTC))
+    return {
+        "engine": engine,
+        "users": found.users,
+        "scores": found.scores,
+        "seconds": found.seconds,
+        "scores_a_second": found.per_second,
+        "grown_mib": found.grown_mib,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+    }
+
+
+if __name__ == "__main__":
+    told = Release.model_validate_json(sys.argv[3])
+    print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]), told, sys.argv[4])))

@@ -1,0 +1,1 @@
+"""What scores a matrix: LightGBM, compiled trees, ONNX Runtime, or a model server elsewhere, behind one interface."""

@@ -1,0 +1,299 @@
+"""Answers made ahead: the same scores as the service's, for every user, whole or not at all."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+from model_server import train
+
+from mlsd import clock
+from mlsd.batch import step
+from mlsd.batch.ahead import Ahead
+from mlsd.batch.run import Model, Written, write
+from mlsd.batch.table import Table, current, model_folder, run_name
+from mlsd.batch.users import newest
+from mlsd.design import Design
+from mlsd.errors import UserError
+from mlsd.features.online import UserReader, fill
+from mlsd.features.snapshot import current as current_snapshot
+from mlsd.home import Home, write_json
+from mlsd.problem import Problem
+from mlsd.scoring import Bundle, load_bundle
+from mlsd.serving.items import item_rows
+from mlsd.serving.ranking import popular
+from mlsd.serving.release import Release
+from mlsd.serving.request import RankRequest
+
+pytestmark = pytest.mark.slow
+
+TOP, POOL, ITEMS = 20, 100, 300
+NOBODY = 987_654_321
+
+
+def in_mode(design: Design, mode: str, **changes: object) -> Design:
+    """The design with answers made ahead, small enough for the small world, and with time for a busy machine."""
+    content = design.model_dump(mode="json")
+    content["serving_mode"] = mode
+    content["serving"]["engine"] = "lightgbm"
+    hops = {"features": 2000, "inference": 2000, "post": 2000}
+    content["latency"] = {"p99_ms": 10_000, "hops_ms": content["latency"]["hops_ms"] | hops}
+    content["serving"]["admission"] |= {"prune_queue_ms": 2000, "max_queue_ms": 4000}
+    content["batch"] |= {"top": TOP, "pool": POOL, "items": ITEMS} | changes
+    return Design.model_validate(content)
+
+
+@pytest.fixture(scope="module")
+def made(
+    featured_home: Home, small_design: Design, problem: Problem, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Home, Release, Bundle, Written]]:
+    """A copy of the small world with a model and one run."""
+    home = Home(tmp_path_factory.mktemp("batch") / "mlsd")
+    shutil.copytree(featured_home.root, home.root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLSD_HOME", str(home.root))
+        clock.reread()
+        release = train(home, small_design, problem)
+        bundle = load_bundle(Path(release.model_dir), release.model_digest)
+        done = write(
+            in_mode(small_design, "batch"), home, problem, Model(1, bundle), current_snapshot(home), clock.now()
+        )
+        yield home, release, bundle, done
+    clock.reread()
+
+
+Made = tuple[Home, Release, Bundle, Written]
+
+
+def test_every_user_scores_as_the_request_path_would(made: Made, small_design: Design, problem: Problem) -> None:
+    """3.14: the user's row from the online store, a request of the best items only: equal to the bit."""
+    home, _, bundle, done = made
+    table, snapshot = Table.load(done.folder), current_snapshot(home)
+    reader = UserReader(home.online_store, small_design.name, problem.user_views, timeout_s=5)
+    context = np.array([table.meta.context], np.float32)
+    by_model = 0
+    for user in table.ids.tolist():
+        record = table.find(user)
+        row = reader.read(user)
+        assert record is not None
+        assert row is not None
+        values, _ = fill(row, problem, small_design.max_age_h, table.meta.written_at)
+        assert values.tobytes() == record["row"].tobytes()
+        rows, known = item_rows(snapshot, table.items[record["places"][:TOP]], problem)
+        assert known
+        few = problem.interactions(values) < small_design.serving.cold_start.min_interactions
+        again = popular(problem, rows) if few else bundle.score(problem.assemble(values[None, :], rows, context))
+        assert bool(record["popular"]) == few
+        assert again.tobytes() == record["scores"].tobytes()
+        everything = problem.assemble(values[None, :], item_rows(snapshot, table.items, problem)[0], context)
+        assert few or record["scores"][0] == bundle.score(everything).max()
+        by_model += not few
+    assert done.users == len(table.ids) >= 290
+    assert done.scores == by_model * ITEMS > 0
+
+
+def test_the_lists_lie_as_parquet_with_what_made_them(made: Made) -> None:
+    _, release, _, done = made
+    table, lists = Table.load(done.folder), str(done.folder / "lists.parquet")
+    facts = "count(*), count(DISTINCT user_id), min(rank), max(rank), any_value(model_version), any_value(written_at)"
+    (found,) = duckdb.sql(f"SELECT {facts} FROM read_parquet('{lists}')").df().itertuples(index=False)
+    rows, users, first, last, version, at = found
+    assert (rows, users, first, last) == (done.users * TOP, done.users, 1, TOP)
+    assert version == release.model_version
+    assert at.to_pydatetime() == table.meta.written_at
+    engines = duckdb.sql(f"SELECT DISTINCT engine, snapshot_version FROM read_parquet('{lists}')").fetchall()
+    assert set(engines) <= {(name, table.meta.snapshot_version) for name in ("lightgbm", "popularity")}
+    query = f"SELECT item_id, score FROM read_parquet('{lists}') WHERE user_id = {table.ids[3]} ORDER BY rank"
+    items, scores = zip(*duckdb.sql(query).fetchall(), strict=True)
+    record = table.find(int(table.ids[3]))
+    assert record is not None
+    assert list(items) == table.items[record["places"][:TOP]].tolist()
+    assert list(scores) == record["scores"].tolist() == sorted(scores, reverse=True)
+
+
+def test_users_come_with_their_newest_values_only_up_to_now(made: Made, problem: Problem) -> None:
+    """A later row is not seen; a user whom only one view knows is there."""
+    home, _, _, done = made
+    now = Table.load(done.folder).meta.written_at
+    earlier = now - timedelta(days=10)
+    all_now = list(newest(home, problem, now, threads=1, memory_mib=64))
+    before = list(newest(home, problem, earlier, threads=1, memory_mib=64))
+    ids = np.concatenate([chunk.ids for chunk in all_now])
+    assert (np.diff(ids) > 0).all()
+    latest = (earlier - datetime(1970, 1, 1, tzinfo=earlier.tzinfo)) // timedelta(microseconds=1)
+    assert max(chunk.written_us["user"].max() for chunk in before) <= latest
+    assert max(chunk.written_us["user"].max() for chunk in all_now) > latest
+    assert any((chunk.written_us["interaction"] < 0).any() for chunk in before)
+
+
+def look(design: Design, made: Made, problem: Problem) -> Ahead:
+    home, release, _, _ = made
+    ahead = Ahead.of(design, home, problem, Holder(home), release)
+    assert ahead is not None
+    return ahead
+
+
+class Holder:
+    """Holds the current snapshot."""
+
+    def __init__(self, home: Home) -> None:
+        self.snapshot = current_snapshot(home)
+
+
+def asked(user: int, *items: int) -> RankRequest:
+    return RankRequest(user, np.array(items, np.int64), "mobile")
+
+
+def test_the_rule_of_batch(made: Made, small_design: Design, problem: Problem) -> None:
+    home, release, _, done = made
+    table, now = Table.load(done.folder), clock.now()
+    user = int(table.ids[7])
+    design = in_mode(small_design, "batch")
+    ahead = look(design, made, problem)
+    record = table.find(user)
+    assert record is not None
+    best = table.items[record["places"][:TOP]]
+
+    whole = ahead.look_up(asked(user), now)
+    assert whole.answer is not None
+    assert whole.answer.item_ids.tolist() == best.tolist() == whole.request.candidates.tolist()
+    assert whole.answer.scores.tobytes() == record["scores"].tobytes()
+    assert whole.answer.ages_s["batch"] == (now - table.meta.written_at).total_seconds()
+    assert {"user", "item"} <= whole.answer.ages_s.keys()
+
+    some = ahead.look_up(asked(user, *best[[9, 2, 5]].tolist()), now)
+    assert some.answer is not None
+    assert some.answer.item_ids.tolist() == best[[2, 5, 9]].tolist()
+    assert some.answer.scores.tolist() == record["scores"][[2, 5, 9]].tolist()
+
+    strange = ahead.look_up(asked(user, int(best[0]), NOBODY), now)
+    assert (strange.answer, strange.reasons) == (None, ["batch_items"])
+    assert strange.request.candidates.tolist() == [int(best[0]), NOBODY]
+
+    unknown = ahead.look_up(asked(NOBODY), now)
+    assert (unknown.answer, unknown.reasons) == (None, ["batch_user"])
+    assert unknown.request.candidates.tolist() == table.items[:POOL].tolist()
+
+    late = ahead.look_up(asked(user), table.meta.written_at + timedelta(hours=design.batch.max_age_h, seconds=1))
+    assert (late.answer, late.reasons) == (None, ["batch_stale"])
+    assert len(late.request.candidates) == POOL
+
+    other = Ahead.of(design, home, problem, Holder(home), release.model_copy(update={"model_digest": "0" * 64}))
+    assert other is not None
+    assert other.look_up(asked(user, 1, 2), now).reasons == ["batch_missing"]
+
+
+def test_the_rule_of_hybrid(made: Made, small_design: Design, problem: Problem) -> None:
+    table, now = Table.load(made[3].folder), clock.now()
+    user = int(table.ids[7])
+    ahead = look(in_mode(small_design, "hybrid"), made, problem)
+    record = table.find(user)
+    assert record is not None
+    named, unnamed, unknown = (ahead.look_up(each, now) for each in (asked(user, 5, 6), asked(user), asked(NOBODY)))
+    assert named == type(named)(named.request)
+    assert named.request.candidates.tolist() == [5, 6]
+    assert (unnamed.answer, unnamed.reasons) == (None, [])
+    assert unnamed.request.candidates.tolist() == table.items[record["places"]].tolist()
+    assert len(unnamed.request.candidates) == POOL
+    assert unknown.reasons == ["batch_user"]
+    assert Ahead.of(in_mode(small_design, "online"), made[0], problem, Holder(made[0]), made[1]) is None
+
+
+def test_a_newer_run_is_taken_up_and_a_damaged_one_is_not(made: Made, small_design: Design, problem: Problem) -> None:
+    home, release, bundle, done = made
+    design = in_mode(small_design, "batch")
+    ahead, user = look(design, made, problem), int(Table.load(done.folder).ids[0])
+    folder = model_folder(home, release.model_version, release.model_digest)
+
+    def age() -> float:
+        answer = ahead.look_up(asked(user), clock.now()).answer
+        assert answer is not None
+        return answer.ages_s["batch"]
+
+    def wait_until_younger_than(moment: datetime) -> None:
+        until = time.monotonic() + 20
+        while age() > (clock.now() - moment).total_seconds() + 0.001:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+    damaged = folder / "99990101-damaged"
+    shutil.copytree(done.folder, damaged)
+    (damaged / "users.bin").write_bytes((done.folder / "users.bin").read_bytes()[:-1])
+    (folder / "current").write_text(damaged.name)
+    ahead._look()
+    before = age()
+    assert before > 0
+    with pytest.raises(UserError, match="run `mlsd batch` again"):
+        Table.load(damaged)
+    shutil.rmtree(damaged)
+    again = write(design, home, problem, Model(1, bundle), current_snapshot(home), clock.now())
+    wait_until_younger_than(Table.load(again.folder).meta.written_at)
+    third = write(design, home, problem, Model(1, bundle), current_snapshot(home), clock.now())
+    assert current(home, 1, bundle.digest) == third.folder
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"current", again.folder.name, third.folder.name}
+
+
+def test_runs_of_a_model_too_old_to_be_served_are_deleted(made: Made, small_design: Design, problem: Problem) -> None:
+    home, _, bundle, done = made
+    recent, old = home.batch / "7-aaaaaaaaaaaa", home.batch / "8-bbbbbbbbbbbb"
+    limit = in_mode(small_design, "batch").batch.max_age_h
+    for folder, hours in ((recent, limit - 1), (old, limit + 1)):
+        name = run_name(clock.now() - timedelta(hours=hours), "x")
+        write_json(folder / name / "meta.json", {})
+    write(in_mode(small_design, "batch"), home, problem, Model(1, bundle), current_snapshot(home), clock.now())
+    assert recent.exists()
+    assert not old.exists()
+    assert done.folder.parent.exists()
+
+
+def test_a_run_that_fails_leaves_nothing(made: Made, small_design: Design, problem: Problem) -> None:
+    home, release, bundle, _ = made
+    folder = model_folder(home, release.model_version, release.model_digest)
+    before = sorted(folder.iterdir()), (folder / "current").read_text()
+    lost = Home(home.root / "elsewhere")
+    with pytest.raises(UserError, match=r"user\.parquet: not found; run `mlsd features` first"):
+        write(small_design, lost, problem, Model(1, bundle), current_snapshot(home), clock.now())
+
+    class Broken:
+        """Scores its first users, then no more."""
+
+        name, width, remote, left = "lightgbm", bundle.scorer.width, False, 20
+
+        def raw(self, matrix: np.ndarray) -> np.ndarray:
+            self.left -= 1
+            if self.left < 0:
+                raise OSError("gone")
+            return bundle.scorer.raw(matrix)
+
+    broken = Model(1, replace(bundle, scorer=Broken()))
+    with pytest.raises(OSError, match="gone"):
+        write(in_mode(small_design, "batch"), home, problem, broken, current_snapshot(home), clock.now())
+    assert (sorted(folder.iterdir()), (folder / "current").read_text()) == before
+
+
+def test_the_command_scores_the_champion_and_up_runs_it_when_needed(
+    made: Made, small_design: Design, problem: Problem
+) -> None:
+    home, release, _, _ = made
+    write_json(home.results / "train.json", {"details": {"champion": release.model_version}})
+    design = in_mode(small_design, "hybrid")
+    shutil.rmtree(home.batch)
+    assert step.ensure(in_mode(small_design, "online"), home, problem) is None
+    result = step.ensure(design, home, problem)
+    assert result is not None
+    assert result.passed, result.checks
+    assert result.details["model_digest"] == release.model_digest
+    assert "scores in" in result.summary
+    assert step.ensure(design, home, problem) is None
+    assert step.ensure(in_mode(small_design, "batch", max_age_h=1e-6), home, problem) is not None
+
+
+def test_a_design_that_keeps_more_than_it_scores_is_refused(small_design: Design) -> None:
+    with pytest.raises(ValueError, match=f"top {POOL + 1}, pool {POOL} and items {ITEMS} must not fall"):
+        in_mode(small_design, "batch", top=POOL + 1)

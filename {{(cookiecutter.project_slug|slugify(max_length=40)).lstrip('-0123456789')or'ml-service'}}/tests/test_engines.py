@@ -1,0 +1,303 @@
+"""Engines behind one interface: which scores what, how far they are apart, and what is never loaded."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from boosters import WIDTH, boosted, bundled, rows
+
+from mlsd.bundle import ModelRefused, sha256
+from mlsd.design import Design
+from mlsd.engines import compile as compiler
+from mlsd.engines import compiled, objects, report
+from mlsd.engines.base import EQUAL, EngineUnavailable
+from mlsd.engines.linear import Linear
+from mlsd.engines.native import LightGbm
+from mlsd.engines.onnx import Onnx
+from mlsd.engines.report import EngineReport, Measured
+from mlsd.engines.select import choose, compile_engine, load_engine, load_now
+from mlsd.engines.trees_text import plain, probe
+from mlsd.home import Home
+from mlsd.live_sections import Serving
+from mlsd.training.onnx_export import export
+
+LINEAR = Linear(mean=[0.5] * WIDTH, scale=[2.0] * WIDTH, coefficients=[1, -1, 0.5, 0, 2, 3], intercept=0.25)
+Model = tuple[Path, str, Home]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A compiled bundle; tests that spoil the object compile it again."""
+    home = Home(tmp_path_factory.mktemp("home"))
+    folder = home.models / "1"
+    digest = bundled(folder, boosted())
+    compile_engine(folder, digest, home)
+    return folder, digest, home
+
+
+def the_object(model: Model) -> Path:
+    folder, _, home = model
+    return objects.place(home.engines, sha256((folder / "model.txt").read_bytes())) / objects.OBJECT
+
+
+def settings(design: Design, engine: str) -> Serving:
+    return design.serving.model_copy(update={"engine": engine})
+
+
+@pytest.mark.parametrize("traits", [{}, {"objective": "lambdarank"}, {"use_missing": False}])
+def test_every_engine_reaches_the_same_leaves_at_the_very_thresholds(tmp_path: Path, traits: dict[str, object]) -> None:
+    """5.11: rows drawn from data agree however thresholds are rounded; rows at the thresholds do not."""
+    text = boosted(**traits)
+    at = probe(text)
+    expected = LightGbm(text, 1).raw(at)
+    path, digest = tmp_path / "model.txt", sha256(text.encode())
+    path.write_text(text)
+    compiler.run(path, digest, tmp_path / "engines")
+    found = compiled.load(path, digest, tmp_path / "engines").raw(at)
+    assert np.abs(found - expected).max() <= EQUAL
+    graph = Onnx("onnx", export("boosted_trees", text)["model.onnx"])
+    assert np.abs(graph.raw(at) - expected).max() < 1e-4, "sums of float32, but no other leaf"
+
+
+def test_the_probe_shows_what_data_does_not() -> None:
+    """The same trees with each threshold rounded to the nearest float32, as engines do by themselves."""
+    text = boosted(max_bin=1000)
+    told = plain(text)
+    wrong = told
+    for line in {line for line in told.splitlines() if line.startswith("threshold=")}:
+        up = [repr(float(np.nextafter(np.float32(x), np.float32(np.inf)))) for x in line[10:].split()]
+        wrong = wrong.replace(line, f"threshold={' '.join(up)}")
+    blocks = [f"Tree={block}" for block in wrong.split("end of trees")[0].split("Tree=")[1:]]
+    sizes = " ".join(str(len(block)) for block in blocks)
+    head = [f"tree_sizes={sizes}" if x.startswith("tree_sizes") else x for x in wrong.split("\n\n")[0].splitlines()]
+    spoilt = LightGbm("\n".join(head) + "\n\n" + wrong.split("\n\n", 1)[1], 1)
+    native, right = LightGbm(text, 1), LightGbm(told, 1)
+    assert np.array_equal(right.raw(probe(text)), native.raw(probe(text)))
+    assert np.abs(spoilt.raw(probe(text)) - native.raw(probe(text))).max() > 1e-3
+    assert np.array_equal(spoilt.raw(rows(500, seed=9)), native.raw(rows(500, seed=9)))
+
+
+def test_trees_of_an_objective_of_ones_own_are_compiled_too(tmp_path: Path) -> None:
+    """LightGBM writes no objective for them, and lleaves wants one."""
+    text = boosted(objective=lambda raw, data: (raw - data.get_label(), np.ones_like(raw)))
+    assert "\nobjective=" not in text
+    (tmp_path / "model.txt").write_text(text)
+    compiler.run(tmp_path / "model.txt", sha256(text.encode()), tmp_path / "engines")
+    engine = compiled.load(tmp_path / "model.txt", sha256(text.encode()), tmp_path / "engines")
+    assert np.abs(engine.raw(rows(300)) - LightGbm(text, 1).raw(rows(300))).max() <= EQUAL
+
+
+@pytest.mark.parametrize(
+    ("traits", "what"),
+    [
+        ({"categorical_feature": [1]}, "categories"),
+        ({"linear_tree": True}, "linear leaves"),
+        ({"zero_as_missing": True}, "zeros as missing values"),
+        ({"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}, "averaged trees"),
+    ],
+)
+def test_what_other_engines_read_differently_is_left_to_lightgbm(traits: dict[str, object], what: str) -> None:
+    with pytest.raises(EngineUnavailable, match=what):
+        plain(boosted(**traits))
+
+
+def test_what_cannot_be_compiled_is_scored_by_lightgbm(tmp_path: Path, design: Design) -> None:
+    home = Home(tmp_path)
+    digest = bundled(home.models / "1", boosted(linear_tree=True), graphs=False)
+    with pytest.raises(EngineUnavailable, match="linear leaves"):
+        compile_engine(home.models / "1", digest, home)
+    assert load_now(settings(design, "lleaves"), home.models / "1", digest, home, 1.0).engine == "lightgbm"
+
+
+def test_scores_are_the_same_to_the_bit_from_one_load_to_the_next(model: Model) -> None:
+    """Replay loads by the recorded name; native and compiled differ in the last bits, so the name matters."""
+    folder, digest, home = model
+    matrix = rows(500, seed=3)
+    for name in ("lightgbm", "lleaves", "onnx"):
+        one, two = (load_engine(name, folder, digest, home) for _ in range(2))
+        assert one.engine == name
+        assert np.array_equal(one.score(matrix), two.score(matrix))
+        assert np.abs(one.score(matrix) - load_engine("lightgbm", folder, digest, home).score(matrix)).max() < 1e-5
+
+
+def test_a_row_scores_the_same_alone_and_in_a_batch(model: Model) -> None:
+    bundle = load_engine("lleaves", *model)
+    matrix = rows(60)
+    assert np.array_equal(bundle.score(matrix), np.concatenate([bundle.score(matrix[k : k + 1]) for k in range(60)]))
+
+
+def test_a_server_with_a_compiled_object_needs_no_lightgbm(model: Model) -> None:
+    folder, digest, home = model
+    code = f"""
+import pathlib, sys
+from mlsd.engines.select import load_engine
+from mlsd.home import Home
+load_engine("lleaves", pathlib.Path({str(folder)!r}), {digest!r}, Home(pathlib.Path({str(home.root)!r})))
+print([name for name in ("lightgbm", "pandas", "sklearn", "onnx", "mlflow") if name in sys.modules])
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
+    assert done.stdout.strip() == "[]"
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def of_other_trees(path: Path) -> None:
+    content = path.with_name(objects.RECORD).read_text()
+    path.with_name(objects.RECORD).write_text(content.replace('"model_sha256": "', '"model_sha256": "0')[:-1])
+
+
+@pytest.mark.parametrize("spoil", [truncated, flipped, of_other_trees, Path.unlink])
+def test_a_spoilt_object_is_not_loaded(model: Model, spoil: Callable[[Path], None]) -> None:
+    path = the_object(model)
+    whole = {entry: entry.read_bytes() for entry in path.parent.iterdir()}
+    spoil(path)
+    with pytest.raises(EngineUnavailable):
+        load_engine("lleaves", *model)
+    for entry, content in whole.items():
+        entry.write_bytes(content)
+    assert load_engine("lleaves", *model).engine == "lleaves"
+
+
+def test_an_object_where_others_can_write_is_not_loaded(model: Model) -> None:
+    folder, digest, home = model
+    assert home.engines.stat().st_mode & 0o777 == 0o700
+    home.engines.chmod(0o770)
+    try:
+        with pytest.raises(EngineUnavailable, match="chmod 700"):
+            load_engine("lleaves", folder, digest, home)
+    finally:
+        home.engines.chmod(0o700)
+    assert load_engine("lleaves", folder, digest, home).engine == "lleaves"
+
+
+def test_an_object_of_another_machine_is_not_even_looked_at(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, digest, home = model
+    mine = objects.toolchain()
+    monkeypatch.setattr(objects, "toolchain", lambda: mine | {"features": "+neon"})
+    with pytest.raises(EngineUnavailable, match="not compiled yet"):
+        load_engine("lleaves", folder, digest, home)
+
+
+def test_a_consistent_object_of_other_trees_fails_its_probe(model: Model) -> None:
+    """Everything agrees with its record, but it does not score as LightGBM did."""
+    folder, digest, home = model
+    path = the_object(model)
+    with np.load(path.with_name(objects.PROBE)) as found:
+        np.savez(path.with_name(objects.PROBE), rows=found["rows"], raw=found["raw"] + 1e-6)
+    objects.describe(path.parent, sha256((folder / "model.txt").read_bytes()), 0.0, 0.0)
+    with pytest.raises(EngineUnavailable, match="differs from LightGBM by"):
+        load_engine("lleaves", folder, digest, home)
+    path.unlink()
+    assert compile_engine(folder, digest, home).engine == "lleaves", "compiled again"
+
+
+def test_many_who_want_the_same_object_compile_it_once(tmp_path: Path) -> None:
+    text = boosted()
+    path, digest, engines = tmp_path / "model.txt", sha256(text.encode()), tmp_path / "engines"
+    path.write_text(text)
+    threads = [threading.Thread(target=compiled.make, args=(path, digest, engines)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    made = [entry for entry in engines.iterdir() if entry.is_dir()]
+    assert len(made) == 1, "no half-made folder is left"
+    assert compiled.load(path, digest, engines).width == WIDTH
+
+
+def test_a_compiler_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    text = boosted()
+    (tmp_path / "model.txt").write_text(text)
+    with pytest.raises(EngineUnavailable, match=r"not compiled within 0\.05 s"):
+        compiled.make(tmp_path / "model.txt", sha256(text.encode()), tmp_path / "engines", timeout_s=0.05)
+
+
+def test_the_compiler_refuses_a_text_with_another_digest(tmp_path: Path) -> None:
+    (tmp_path / "model.txt").write_text(boosted())
+    with pytest.raises(EngineUnavailable, match="sha256 is not"):
+        compiled.make(tmp_path / "model.txt", "0" * 64, tmp_path / "engines")
+    assert not list((tmp_path / "engines").glob("*/"))
+
+
+def test_int8_means_something_for_a_linear_model_only(tmp_path: Path) -> None:
+    """4.21"""
+    assert set(export("boosted_trees", boosted())) == {"model.onnx"}
+    home = Home(tmp_path)
+    digest = bundled(home.models / "1", LINEAR.model_dump_json(), "logistic_regression")
+    matrix = rows(500)
+    exact, full, small = (
+        load_engine(name, home.models / "1", digest, home).score(matrix) for name in ("linear", "onnx", "onnx_int8")
+    )
+    assert np.abs(full - exact).max() < 1e-5
+    assert 1e-5 < np.abs(small - exact).max() < 0.2
+
+
+def test_a_graph_is_refused_when_damaged_or_of_another_shape(model: Model, tmp_path: Path) -> None:
+    folder, digest, home = model
+    graph = (folder / "model.onnx").read_bytes()
+    for content in (b"", graph[: len(graph) // 2], b"\x80\x04cos\nsystem\n", graph.replace(b"matrix", b"matrlx")):
+        with pytest.raises(ModelRefused):
+            Onnx("onnx", content)
+    (folder / "model.onnx").write_bytes(graph + b"\0")
+    try:
+        with pytest.raises(ModelRefused, match="damaged or altered"):
+            load_engine("onnx", folder, digest, home)
+    finally:
+        (folder / "model.onnx").write_bytes(graph)
+
+
+def test_the_design_chooses_the_engine(model: Model, design: Design) -> None:
+    folder, digest, home = model
+    for name in ("lightgbm", "lleaves", "onnx"):
+        assert load_now(settings(design, name), folder, digest, home, 1.0).engine == name
+    with pytest.raises(ModelRefused, match=r"no model\.int8\.onnx"):
+        load_now(settings(design, "onnx_int8"), folder, digest, home, 1.0)
+
+
+def measured(engine: str) -> Measured:
+    return Measured(
+        engine=engine,
+        p50_ms=1.0,
+        p99_ms=1.0,
+        ratio=1.0,
+        max_difference=0.0,
+        same_order=True,
+        ndcg10_change=0.0,
+        meets_budget=True,
+        usd_per_1000=0.0,
+    )
+
+
+@pytest.mark.parametrize("best", ["lightgbm", "lleaves"])
+def test_auto_is_what_training_found_best(model: Model, design: Design, best: str) -> None:
+    folder, digest, home = model
+    found = EngineReport(candidates=500, budget_ms=50, engines=[measured(best)], refused={}, best=best)
+    (folder / report.FILE).write_text(found.model_dump_json())
+    try:
+        bundle = load_now(settings(design, "auto"), folder, digest, home, 1.0)
+        assert bundle.engine == best == choose(settings(design, "auto"), bundle.manifest, folder)
+    finally:
+        (folder / report.FILE).unlink()
+    (folder / report.FILE).write_text("{half")
+    assert load_now(settings(design, "auto"), folder, digest, home, 1.0).engine == "lleaves"
+    (folder / report.FILE).unlink()
+
+
+def test_an_engine_that_is_not_of_this_model_has_no_replay(model: Model) -> None:
+    with pytest.raises(EngineUnavailable, match="'triton' does not score"):
+        load_engine("triton", *model)
