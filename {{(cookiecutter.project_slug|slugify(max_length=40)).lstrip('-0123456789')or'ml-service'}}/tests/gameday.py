@@ -67,7 +67,8 @@ class Gameday:
 def _reason(report: pytest.TestReport) -> str:
     """Which test did not pass, in which phase when it never came to plant the fault, and the first line of why."""
     crash = getattr(report.longrepr, "reprcrash", None)
-    why = crash.message.partition("\n")[0] if crash else str(report.longrepr).strip().rpartition("\n")[2]
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)  # a tuple for a skip
+    why = crash.message.partition("\n")[0] if crash else text.strip().rpartition("\n")[2]
     phase = "" if report.when == "call" else f" in {report.when}"
     return textwrap.shorten(f"{report.outcome.upper()}{phase} {report.nodeid}: {why}", SHOWN)
 
