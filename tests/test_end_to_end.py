@@ -117,8 +117,8 @@ def test_the_second_start_installs_nothing(project: Path) -> None:
 
 
 ROLES = {
-    "serving": ["mlsd.serving.app", "feed_ranking.service"],
-    "pipeline": ["mlsd.pipelines.training", "mlsd.delivery.rollout", "mlsd.monitoring.hooks", "mlsd.features.step"],
+    "serving": ["mlsd.serving.front", "feed_ranking.service", "mlsd.engines.compiled", "mlsd.engines.onnx"],
+    "pipeline": ["mlsd.pipelines.training", "mlsd.delivery.rollout", "mlsd.monitoring.hooks", "mlsd.batch.step"],
 }
 
 
