@@ -17,7 +17,7 @@ from mlsd.serving.release import Release
 
 
 def peak_mb() -> float:
-    """Largest resident size of this process; `ru_maxrss` would count the parent's, which a child starts as a copy of."""
+    """Largest resident size of this process; `ru_maxrss` would count the parent's, whose copy a child starts as."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / 1e6
 
