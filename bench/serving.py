@@ -54,6 +54,7 @@ def _side_by_side(made: World, pace: Pace) -> dict[str, Any]:
         with ExitStack() as stack:
             engines = ENGINES if first else ENGINES[:2]
             servers = [stack.enter_context(ours(made, trees, engine)) for engine in engines]
+            servers += [stack.enter_context(ours(made, trees, ENGINES[0], of=2))] if first else []
             others = pace.others if first else pace.others[:1]
             servers += [stack.enter_context(plain(made, kind, trees)) for kind in others]
             counts = side_by_side.CONNECTIONS if first else side_by_side.CONNECTIONS[:2]

@@ -19,6 +19,7 @@ import numpy as np
 RECEIVE = 1 << 18
 STALL_S = 20.0
 END = b"\r\n\r\n"
+LAST = b"connection: close"
 REASONS = re.compile(rb'"degraded":\[([^\]]+)\]')
 TIMING = re.compile(rb"(\w+);dur=([\d.]+)")
 
@@ -106,6 +107,9 @@ class Client:
             raise ConnectionError("the server closed a connection")
         if connection.busy:
             self.done.append((connection.due, time.perf_counter() - connection.due, 0, False))
+        self._replace(connection)
+
+    def _replace(self, connection: _Connection) -> None:
         fd = connection.socket.fileno()
         self.epoll.unregister(fd)
         del self.by_fd[fd]
@@ -150,7 +154,10 @@ class Client:
             for name, duration in TIMING.findall(got[: got.find(END)]):
                 self.hops[name.decode()].append(float(duration) / 1e3)
         connection.busy = False
-        return True
+        ends = LAST in got[: got.find(END)].lower()
+        if ends:
+            self._replace(connection)
+        return not ends
 
     def closed(self, until: float) -> None:
         """Each connection sends its next request when it has its answer."""

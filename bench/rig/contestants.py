@@ -52,13 +52,19 @@ def ours(
     log: bool = True,
     slot: str | None = None,
     workers: int = 1,
+    of: int | None = None,
     shed: bool = False,
     env: Mapping[str, str] | None = None,
     **serving: Any,
 ) -> Iterator[Server]:
-    """The template's own server; `shed` leaves its protection as designed, `serving` changes fields of that section."""
-    design_file = world.design(patient=not shed, engine=engine, workers=workers, **(({} if shed else UNSHED) | serving))
-    port, name = free_port(), f"ours-{engine}-{trees}{'' if log else '-nolog'}"
+    """The template's own server: so many workers, each with its share of the cores among `of` of them (all of them).
+
+    `shed` leaves its protection as designed, `serving` changes fields of that section.
+    """
+    changed = ({} if shed else UNSHED) | {"engine": engine, "workers": of or workers} | serving
+    design_file = world.design(patient=not shed, **changed)
+    kind = f"{'' if log else '-nolog'}{f'-of-{of}' if of else ''}"
+    port, name = free_port(), f"ours-{engine}-{trees}{kind}"
     slot = slot or name  # each server has a BentoML folder of its own
     told = os.environ | environment(world.home, slot, world.release(trees)) | dict(env or {})
     told |= {"MLSD_DESIGN": str(design_file), "MLSD_WORKERS": str(workers), "BENCH_FEATURE_LOG": "on" if log else "off"}

@@ -1,4 +1,7 @@
-"""The knee of one worker, and what happens at 70 % of it and at three times it. Open loop, time from the schedule."""
+"""The knee of one of the workers of a shipped server, and what happens at 70 % of it and at three times it. Open loop.
+
+The other worker's core is the client's: a client that competes with what it measures delays both.
+"""
 
 from typing import Any
 
@@ -41,13 +44,13 @@ def _summary(found: dict[str, Any]) -> dict[str, Any]:
 
 def measure(world: World, engine: str, seconds: float) -> dict[str, Any]:
     """The knee without protection; then, protected as designed, 70 % and three times of it."""
-    trees = min(world.size.trees)
-    with ours(world, trees, engine, **UNSHED) as server:
+    trees, of = min(world.size.trees), load_design(world.described).serving.workers
+    with ours(world, trees, engine, of=of, **UNSHED) as server:
         ask(server.job(1.0, 8))
         rate, tried = knee(server, seconds / 2, ask(server.job(seconds / 4, 8))["rps"])
         unshed = ask(server.job(seconds, POOL, rate=0.7 * rate, warmup_s=1.0))
     # 64 requests in turn would all be remembered: the cache stays out, admission and pruning are as designed.
-    with ours(world, trees, engine, shed=True, popular_cache__when="never") as server:
+    with ours(world, trees, engine, of=of, shed=True, popular_cache__when="never") as server:
         ask(server.job(1.0, 4))
         calm = ask(server.job(seconds, POOL, rate=0.7 * rate, warmup_s=1.0))
         flood = ask(server.job(seconds, 4 * POOL, rate=3.0 * rate, warmup_s=1.0, reconnect=True))

@@ -55,8 +55,8 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def _name(server: str) -> str:
     if server in NAMES:
         return NAMES[server]
-    _, engine, _ = server.split("-", 2)
-    return f"ours, {engine}"
+    _, engine, kind = server.split("-", 2)
+    return f"ours, {engine}{', one core of two' if kind.endswith('-of-2') else ''}"
 
 
 def _cells(by_count: dict[str, Any]) -> list[str]:
@@ -152,8 +152,9 @@ def render(found: Results, failed: dict[str, str], size: Size, seconds: float) -
         f"{size.candidates} x 40, {' and '.join(map(str, size.trees))} trees of 31 leaves",
         "- the floor is `Booster.predict(num_threads=1)` alone in a process, on the matrices that the servers assemble",
         "- ours is the template's own server: schema, user row from the store, item rows, predict, sort, feature log "
-        "and metrics on; one worker, which uses both cores. Nothing is shed, pruned or cached but at three times the "
-        "knee, and only whole answers count",
+        "and metrics on; one worker, which uses both cores (LightGBM also for a single request). Nothing is shed, "
+        "pruned or cached but at three times the knee, and only whole answers count",
+        "- the knee is that of one of two workers, with the one core that is its share; the other core is the client's",
         "- one client for all: raw keep-alive sockets in a process of its own, 64 different requests in turn\n",
         f"## Numbers to reach: {met} of {len(rows)} met\n",
         table(["measure", "known", "reach", "measured", ""], rows),

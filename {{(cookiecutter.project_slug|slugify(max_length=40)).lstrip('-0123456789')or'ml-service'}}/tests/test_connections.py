@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import pytest
@@ -98,6 +99,21 @@ def test_a_connection_is_kept_for_the_next_request(listener: Listener) -> None:
         assert read(connection, lambda data: data.endswith(b"alive"))
         connection.sendall(post(b"four", "connection: close"))
         assert read(connection).endswith(b"connection: close\r\n\r\nfour")
+
+
+def test_what_is_too_much_ends_after_its_answer(listener: Listener) -> None:
+    """5.12: each with an answer that says so; nobody is cut off."""
+    with ExitStack() as held:
+        three = [held.enter_context(listener.connect()) for _ in range(3)]
+        Wire.door.surplus = 2
+        answers = []
+        for connection in three:
+            connection.sendall(post(b"body"))
+            answers.append(read(connection, lambda data: data.endswith(b"body")))
+        assert [b"connection: close" in answer for answer in answers] == [True, True, False]
+        assert [closed(connection) for connection in three[:2]] == [True, True]
+        three[2].sendall(post(b"again"))
+        assert b"connection: close" not in read(three[2], lambda data: data.endswith(b"again"))
 
 
 def test_a_body_in_pieces_is_put_together_and_an_older_http_is_spoken(listener: Listener) -> None:

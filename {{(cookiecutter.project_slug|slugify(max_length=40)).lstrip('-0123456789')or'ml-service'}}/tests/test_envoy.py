@@ -1,12 +1,15 @@
 """The real Envoy: buckets, stickiness, mirroring, trust, limits, and what it counts."""
 
+import json
 import time
 from collections import defaultdict
 from pathlib import Path
 
 import httpx
+import open_loop
 import pytest
 from miniature import CANDIDATES, Miniature, ask, first_free_port
+from wire import request
 
 from mlsd.delivery import edge_stats
 from mlsd.delivery.buckets import bucket
@@ -162,6 +165,20 @@ def test_what_is_counted(miniature: Miniature, edge: Router) -> None:
     processes.stop(miniature.home, "slot-b", grace_s=0.1)
     assert {answer.status_code for answer in send(miniature, {"x-user-id": "1"}, 4)} == {503}
     assert count(start) == Answers(total=18, errors=9, slow=3)
+
+
+def test_more_requests_than_places_are_told_to_come_again(miniature: Miniature, edge: Router) -> None:
+    """5.36: a full slot is no failure of the service: 429 and when to try again, not Envoy's own 503."""
+    body = request(json.dumps({"user_id": 1, "candidates": CANDIDATES}).encode())
+    miniature.plane.plant("a", slow_ms=200)
+    found = open_loop.send(miniature.ports.edge, lambda _: body, rate=2000, seconds=0.2)
+    miniature.plane.plant("a")
+    assert set(found.codes) == {200, 429}
+    assert found.codes[200] >= 4 * miniature.design.capacity.concurrency
+    for answer in (each.answer for each in found.all if each.status == 429):
+        assert answer.headers["retry-after"] == "1"
+        assert answer.content["error"]["field"] == "queue"
+    assert {answer.status_code for answer in send(miniature, {"x-user-id": "1"}, 5)} == {200}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +92,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, patient_design: Design, proble
     content = patient_design.model_dump(mode="json")
     content["serving"] |= {"engine": "lightgbm", "workers": 2}
     content["serving"]["admission"] |= {"prune_queue_ms": 15, "max_queue_ms": 50}
+    content["serving"]["popular_cache"]["when"] = "never"  # 35 users in turn would soon be answered from memory
     design = Design.model_validate(content)
     store_users(home, design, problem, 100, moment)
     store_items(home, problem, 500, moment)
@@ -128,10 +130,10 @@ def test_three_times_the_knee_is_shed_and_the_rest_is_answered_in_time(two: Stac
         good = found.codes[200] / 3.5
         assert set(found.codes) == {200, 429}
         assert found.codes[429] > 0.3 * sum(found.codes.values())
-        if good > 0.5 * knee and found.p99_ms() < two.design.latency.p99_ms:
+        if good > 0.8 * knee and found.p99_ms() < two.design.latency.p99_ms:
             break
     two.plant("a")
-    assert good > 0.5 * knee
+    assert good > 0.8 * knee
     assert found.p99_ms() < two.design.latency.p99_ms
     refusals = [each.answer for each in found.all if each.status == 429]
     assert all(int(answer.headers["retry-after"]) >= 1 and answer.content["error"]["found"] for answer in refusals)
@@ -165,6 +167,50 @@ def test_a_killed_worker_costs_no_answer(two: Stack, seen: Seen) -> None:
     assert found.lost <= 0.001 * len(found.all), found.codes
     assert found.codes[200] > 0.5 * len(found.all)  # the worker that is left may shed while the new one starts
     seen(f"{found.lost} of {len(found.all)} lost, second worker started again after {back:.1f} s")
+
+
+def asking(port: int, data: bytes, ended: threading.Event) -> int:
+    """Ask over one kept connection until the event; how many answers came."""
+    body, answers = data.partition(b"\r\n\r\n")[2], 0
+    with httpx.Client(trust_env=False, timeout=10) as client:
+        while not ended.is_set():
+            with suppress(httpx.TransportError):  # the worker at its other end was killed
+                client.post(f"http://127.0.0.1:{port}/rank", content=body)
+                answers += 1
+    return answers
+
+
+def shares(stack: Stack, slot: Slot) -> list[int]:
+    """Connections of each worker."""
+    counts, port = [], stack.ports.slot(slot)
+    for pid in stack.workers(slot):
+        with suppress(psutil.Error):
+            found = psutil.Process(pid).net_connections("tcp")
+            counts.append(sum(each.status == "ESTABLISHED" and each.laddr.port == port for each in found))
+    return sorted(counts)
+
+
+@pytest.mark.fault("Uneven workers", "a worker that comes back gets its share of connections that are kept for hours")
+def test_a_new_worker_gets_its_share_of_old_connections(two: Stack, seen: Seen) -> None:
+    """5.12: after a worker died all clients hang on to the other one; each keeps its connection as long as it can."""
+    two.plane.router.apply(Traffic("b"))
+    two.plant("a", hang_ms=HELD_MS)
+    ended, callers = threading.Event(), 16
+    with ThreadPoolExecutor(callers) as pool:
+        asked = [pool.submit(asking, two.ports.a, two.ask(number), ended) for number in range(callers)]
+        try:
+            time.sleep(0.5)
+            os.kill(min(two.workers("a")), signal.SIGKILL)
+            until, found = time.monotonic() + 2 * BACK_S, [0]
+            while (len(found) < 2 or found[0] < callers // 4) and time.monotonic() < until:
+                time.sleep(0.1)
+                found = shares(two, "a")
+        finally:
+            ended.set()
+    two.plant("a")
+    assert found[0] >= callers // 4, found
+    assert sum(future.result() for future in asked) > callers
+    seen(f"{callers} connections, one worker killed: {found[0]} and {found[1]} when it was back")
 
 
 @pytest.mark.fault("Slow loris / many connections", "connection cap, health still answers")

@@ -39,8 +39,10 @@ def choose(settings: Serving, manifest: Manifest, folder: Path) -> str:
     return COMPILED
 
 
-def load_engine(name: str, folder: Path, digest: str, home: Home) -> Bundle:
+def load_engine(name: str, folder: Path, digest: str, home: Home, *, threads: int = 1) -> Bundle:
     """A model by exactly this engine, as a prediction record names it; its scores are those of the server, to the bit.
+
+    `threads` is for the native engine, see `load_scorer`.
 
     Raises:
         EngineUnavailable: it cannot score this model here (for `lleaves`: not compiled yet).
@@ -49,7 +51,7 @@ def load_engine(name: str, folder: Path, digest: str, home: Home) -> Bundle:
     manifest, text, found = read_bundle(folder, digest)
     engine: Engine
     if name == NATIVE[manifest.family]:
-        engine = load_scorer(manifest.family, text)
+        engine = load_scorer(manifest.family, text, threads=threads)
     elif name == COMPILED:
         engine = compiled.load(folder / manifest.model_file, manifest.model_sha256, home.engines)
     elif name in FILES:
@@ -59,7 +61,9 @@ def load_engine(name: str, folder: Path, digest: str, home: Home) -> Bundle:
     return fitted(folder, Bundle(manifest, found, engine))
 
 
-def load_now(settings: Serving, folder: Path, digest: str, home: Home, deadline_s: float) -> Bundle:
+def load_now(
+    settings: Serving, folder: Path, digest: str, home: Home, deadline_s: float, *, threads: int = 1
+) -> Bundle:
     """The engine of choice, or the native one until the trees are compiled (and for ever where they cannot be).
 
     Args:
@@ -68,6 +72,7 @@ def load_now(settings: Serving, folder: Path, digest: str, home: Home, deadline_
         digest: of its manifest.
         home: where compiled objects lie.
         deadline_s: of one call to a remote engine.
+        threads: of the native engine.
 
     Raises:
         ModelRefused: the bundle is damaged, altered, or fits nothing known.
@@ -80,11 +85,11 @@ def load_now(settings: Serving, folder: Path, digest: str, home: Home, deadline_
 
         return Bundle(manifest, found, connect(settings.remote, tuple(manifest.feature_names), deadline_s))
     try:
-        return load_engine(name, folder, digest, home)
+        return load_engine(name, folder, digest, home, threads=threads)
     except EngineUnavailable:
         if name != COMPILED:
             raise
-        return load_engine(NATIVE[manifest.family], folder, digest, home)
+        return load_engine(NATIVE[manifest.family], folder, digest, home, threads=threads)
 
 
 def compile_engine(folder: Path, digest: str, home: Home, *, niceness: int = 0) -> Bundle:

@@ -64,6 +64,17 @@ def _buffer(most_bytes: int) -> dict[str, Any]:
     }
 
 
+def _overflow() -> dict[str, Any]:
+    """When a slot has no place left, which Envoy would call 503: the same answer that the model server gives."""
+    error = {"field": "queue", "found": "no place left at the edge", "expected": "fewer requests at once"}
+    return {
+        "filter": {"response_flag_filter": {"flags": ["UO"]}},
+        "status_code": 429,
+        "headers_to_add": [{"header": {"key": "retry-after", "value": "1"}}],
+        "body_format_override": {"json_format": {"error": error}},
+    }
+
+
 def _manager(folder: Path, timeout_s: float, most_bytes: int) -> dict[str, Any]:
     lua = Path(buckets.__file__).with_name("edge.lua").read_text(encoding="utf-8")
     watched = {"path": str(folder / "rds" / "routes.json"), "watched_directory": {"path": str(folder / "rds")}}
@@ -79,6 +90,7 @@ def _manager(folder: Path, timeout_s: float, most_bytes: int) -> dict[str, Any]:
         "request_timeout": f"{max(5.0, timeout_s):g}s",
         "common_http_protocol_options": {"idle_timeout": "300s", "headers_with_underscores_action": "REJECT_REQUEST"},
         "normalize_path": True,
+        "local_reply_config": {"mappers": [_overflow()]},
         "rds": {
             "route_config_name": ROUTES,
             "config_source": {"resource_api_version": "V3", "path_config_source": watched},

@@ -52,7 +52,7 @@ class App(Starlette):
             return
         serving, front = runtime.design.serving, Front(runtime)
         share = -(-serving.max_connections // workers())
-        wire.Wire.door = Door(front.take, front.reject, serving.max_body_kib * 1024, share)
+        wire.Wire.door = Door(front.take, front.reject, serving.max_body_kib * 1024, share, runtime.peers)
 
 
 def _refused(call: Call, status: int, field: str, found: str, expected: str) -> None:

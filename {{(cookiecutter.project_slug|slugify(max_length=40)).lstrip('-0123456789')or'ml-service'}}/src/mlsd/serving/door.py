@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from mlsd.serving.peers import Peers
     from mlsd.serving.wire import Wire
 
 SWEEP_S = 0.25
+ACTIVE_S = 1.0  # a connection counts as busy so long after its last request
 
 
 @dataclass(slots=True)
@@ -46,6 +48,8 @@ class Door:
     reject: Callable[[Call, int, str, str, str], None]  # status, field, found, expected
     most_body: int
     connections: int
+    peers: Peers | None = None
+    surplus: int = 0  # connections to end, each after its next answer
     inside: dict[Wire, None] = field(default_factory=dict)
     sweeper: asyncio.TimerHandle | None = None
 
@@ -66,7 +70,10 @@ class Door:
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look at every connection now and then: cheaper than timers that each request sets and cancels."""
-        now = time.perf_counter()
+        now, active = time.perf_counter(), 0
         for wire in list(self.inside):
             wire.expire(now)
+            active += wire.used and now - wire.since < ACTIVE_S
+        if self.peers is not None:
+            self.surplus = self.peers.surplus(active)
         self.sweeper = loop.call_later(SWEEP_S, self._sweep, loop) if self.inside else None

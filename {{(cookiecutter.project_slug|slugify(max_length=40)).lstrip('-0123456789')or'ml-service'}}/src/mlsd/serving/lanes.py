@@ -1,6 +1,7 @@
 """The threads that rank: few, fed in order of arrival, replaced when one hangs, never more than a bound."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -9,6 +10,11 @@ LOGGER = logging.getLogger("mlsd.lanes")
 MOST_STUCK = 8
 
 Work = Callable[[], bool]
+
+
+def share_of_cores(workers: int) -> int:
+    """Cores for each of so many processes, at least one."""
+    return max(len(os.sched_getaffinity(0)) // workers, 1)
 
 
 class Lanes:

@@ -47,4 +47,5 @@ def environment(home: Home, slot: str, release: Release, *, allow_faults: bool =
             dict.fromkeys([source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
         ),
         "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # a helper of one prediction must not spin on a core until the next
     }

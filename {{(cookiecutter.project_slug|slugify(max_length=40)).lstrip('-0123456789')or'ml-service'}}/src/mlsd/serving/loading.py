@@ -13,6 +13,7 @@ from mlsd.features.snapshot import Snapshot
 from mlsd.home import Home
 from mlsd.problem import Problem
 from mlsd.scoring import Bundle
+from mlsd.serving.lanes import share_of_cores
 from mlsd.serving.release import Release
 
 
@@ -57,5 +58,6 @@ def load_model(release: Release, design: Design, problem: Problem, snapshot: Sna
         EngineUnavailable: the one engine that the design asks for cannot be had.
     """
     deadline_s = design.latency.hops_ms.inference / 1e3
-    bundle = load_now(design.serving, Path(release.model_dir), release.model_digest, home, deadline_s)
+    folder, digest, cores = Path(release.model_dir), release.model_digest, share_of_cores(design.serving.workers)
+    bundle = load_now(design.serving, folder, digest, home, deadline_s, threads=cores)
     return check(bundle, design, problem, snapshot)

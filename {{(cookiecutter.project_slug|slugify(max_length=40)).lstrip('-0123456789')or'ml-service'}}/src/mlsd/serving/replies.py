@@ -4,11 +4,13 @@ import asyncio
 import logging
 import math
 import time
+from functools import partial
 
 from mlsd.serving import answer
 from mlsd.serving.door import Call
 from mlsd.serving.job import Job
 from mlsd.serving.ranking import Ranking
+from mlsd.serving.refusals import HELD, REST, Refusals
 from mlsd.serving.request import BadRequestError, RankRequest
 from mlsd.serving.runtime import Runtime
 
@@ -28,6 +30,9 @@ class Replies:
 
     def __init__(self, runtime: Runtime) -> None:
         self._own = runtime
+        hops = runtime.design.latency.hops_ms
+        shortest_s = min(hops.features, hops.inference, hops.post) / 1e3
+        self._shedding = Refusals(HELD * runtime.admission.most_s, REST * shortest_s)
 
     def rank(self, job: Job, request: RankRequest, ranking: Ranking) -> None:
         """Send a ranking; it is counted and logged after its bytes have left."""
@@ -66,7 +71,8 @@ class Replies:
         most_ms = self._own.design.serving.admission.max_queue_ms
         found = {"field": "queue", "found": f"{wait_s * 1e3:.0f} ms", "expected": f"at most {most_ms:g} ms"}
         again = b"retry-after: %d\r\n" % max(math.ceil(wait_s), 1)
-        self.error(job.call, job.request_id, job.role, 429, found, again)
+        send = partial(self.error, job.call, job.request_id, job.role, 429, found, again)
+        self._shedding.add(job.call.arrived, send)
 
     def error(
         self, call: Call, request_id: str, role: str, status: int, error: dict[str, str], lines: bytes = b""

@@ -20,11 +20,12 @@ from mlsd.serving.faults import FaultBoard
 from mlsd.serving.feature_log import FeatureLog
 from mlsd.serving.items import ItemStore, most_bytes
 from mlsd.serving.keeping import Keeper
-from mlsd.serving.lanes import Lanes
+from mlsd.serving.lanes import Lanes, share_of_cores
 from mlsd.serving.metrics import Metrics, forget_dead_processes
+from mlsd.serving.peers import Peers
 from mlsd.serving.pseudonyms import pseudonyms
 from mlsd.serving.ranker import Ranker
-from mlsd.serving.release import SLOT, Release, told_release
+from mlsd.serving.release import SLOT, Release, told_release, workers
 from mlsd.serving.stores import open_users
 from mlsd.serving.tracing import Tracer, tracer
 
@@ -50,6 +51,7 @@ class Runtime:
     admission: Admission
     cache: AnswerCache
     lanes: Lanes
+    peers: Peers | None
 
     @property
     def ready(self) -> bool:
@@ -72,8 +74,9 @@ class Runtime:
 def threads(design: Design) -> int:
     """Ranking threads of one worker: its share of the cores, or of the requests in flight when it waits for others."""
     serving = design.serving
-    share = design.capacity.concurrency if serving.engine == "remote" else len(os.sched_getaffinity(0))
-    return max(share // serving.workers, 1)
+    if serving.engine == "remote":
+        return max(design.capacity.concurrency // serving.workers, 1)
+    return share_of_cores(serving.workers)
 
 
 def _assemble(design: Design, home: Home, problem: Problem) -> Runtime:
@@ -100,6 +103,7 @@ def _assemble(design: Design, home: Home, problem: Problem) -> Runtime:
         admission=Admission(design.serving.admission, lanes.threads),
         cache=AnswerCache(design.serving.popular_cache),
         lanes=lanes,
+        peers=Peers(home.run / f"workers-{slot}") if workers() > 1 else None,
     )
 
 

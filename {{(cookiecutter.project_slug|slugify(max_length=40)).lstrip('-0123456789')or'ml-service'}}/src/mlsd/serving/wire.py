@@ -169,12 +169,16 @@ class Wire(HttpToolsProtocol):
         """Write an answer and get ready for the next request, or for the end."""
         if call is not self._call or self.transport.is_closing():
             return
+        complete = self.state == ANSWERING
+        if self.door.surplus and complete and call.keep_alive:
+            self.door.surplus -= 1
+            call.keep_alive = False
         lines = [STATUS_LINE[status]]
         for name, value in self.server_state.default_headers:
             lines += (name, b": ", value, b"\r\n")
         last = b"\r\n" if call.keep_alive else b"connection: close\r\n\r\n"
         lines += (head, b"content-length: %d\r\n" % len(body), last, body)
-        complete, self._call = self.state == ANSWERING, None
+        self._call = None
         self.since = time.perf_counter()
         self.transport.write(b"".join(lines))
         self.state = IDLE if call.keep_alive else REFUSED
