@@ -136,14 +136,19 @@ class Client:
             return False
         got = connection.got
         got += data
-        if not connection.need:
-            end = got.find(END)
-            if end < 0:
-                return False
+        if not connection.need and (end := got.find(END)) >= 0:
             connection.need = end + 4 + _length(bytes(got[:end]) + b"\r")
-        if len(got) < connection.need:
+        if not connection.need or len(got) < connection.need:
             return False
-        now = time.perf_counter()
+        self._note(connection)
+        connection.busy = False
+        ends = LAST in got[: got.find(END)].lower()
+        if ends:
+            self._replace(connection)
+        return not ends
+
+    def _note(self, connection: _Connection) -> None:
+        now, got = time.perf_counter(), connection.got
         status = int(got[9:12])
         whole = status == 200 and (not self.full or self.full in got)
         self.done.append((connection.due, now - connection.due, status, whole))
@@ -153,11 +158,6 @@ class Client:
         if self.job.hops and connection.due >= self.counted_from:
             for name, duration in TIMING.findall(got[: got.find(END)]):
                 self.hops[name.decode()].append(float(duration) / 1e3)
-        connection.busy = False
-        ends = LAST in got[: got.find(END)].lower()
-        if ends:
-            self._replace(connection)
-        return not ends
 
     def closed(self, until: float) -> None:
         """Each connection sends its next request when it has its answer."""

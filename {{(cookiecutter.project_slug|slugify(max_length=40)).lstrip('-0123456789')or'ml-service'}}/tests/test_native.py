@@ -42,9 +42,9 @@ def test_only_a_call_that_is_alone_uses_all_cores(together: int, monkeypatch: py
         found = list(pool.map(lambda _: engine.raw(matrix), range(together)))
     assert sorted(calls.threads, reverse=True) == [4] + [1] * (together - 1)
     assert all(np.array_equal(each, expected) for each in found)
-    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="width|features|shape"):
-        monkeypatch.setattr(engine, "_booster", Calls(RefusesAll(), 1))
-        pool.submit(engine.raw, matrix).result()
+    monkeypatch.setattr(engine, "_booster", Calls(RefusesAll(), 1))
+    with pytest.raises(ValueError, match="another width"):
+        engine.raw(matrix)
     monkeypatch.setattr(engine, "_booster", again := Calls(calls._booster, 1))
     engine.raw(matrix)
     assert again.threads == [4], "a call that failed is over"
