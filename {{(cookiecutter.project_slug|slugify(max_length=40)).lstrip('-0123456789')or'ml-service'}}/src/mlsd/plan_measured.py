@@ -1,6 +1,7 @@
 """`mlsd plan --measured`: replicas, memory and cost from the measured service instead of the assumed one."""
 
 import json
+import statistics
 from dataclasses import asdict
 
 from pydantic import JsonValue
@@ -16,6 +17,7 @@ from mlsd.result import Check, StepResult
 STEADY = 0.9
 """Up to this load the model is held against the measured curve: above, p99 does not settle within a rung."""
 MOST_ERROR = 0.5
+"""A p99 of seconds is itself uncertain by a third: the median is judged. Only too low a p99 at any rate is dangerous."""
 FORMULA = (
     "P(W > t) = C(c, a) exp(-t / m), m = E[S] (1 + cs2) / (2 c (1 - rho)), rho = rate E[S] / c   (M/G/c, Allen-Cunneen)"
 )
@@ -56,7 +58,7 @@ def _text(design: Design, curve: Curve, found: Need, predicted: list[Predicted])
 def _checks(design: Design, curve: Curve, found: Need, predicted: list[Predicted]) -> list[Check]:
     budget, size = design.latency.service_ms, design.capacity
     steady = [row for row in predicted if row.load <= STEADY and row.rps <= curve.knee_rps] or predicted[:1]
-    worst = max(steady, key=lambda row: abs(row.error))
+    middle, boldest = statistics.median(row.error for row in steady), min(steady, key=lambda row: row.error)
     return [
         Check(
             name="p99 at the peak, by the model",
@@ -78,9 +80,9 @@ def _checks(design: Design, curve: Curve, found: Need, predicted: list[Predicted
         ),
         Check(
             name="the model against the measured curve",
-            designed=f"within {MOST_ERROR:.0%} of p99, to a load of {STEADY:g}",
-            measured=f"{worst.error:+.0%} at {worst.rps:.0f}/s, of {len(steady)} rates",
-            passed=abs(worst.error) <= MOST_ERROR,
+            designed=f"median within {MOST_ERROR:.0%} of p99, none more than that too low, to a load of {STEADY:g}",
+            measured=f"{middle:+.0%}, lowest {boldest.error:+.0%} at {boldest.rps:.0f}/s, of {len(steady)} rates",
+            passed=abs(middle) <= MOST_ERROR and boldest.error >= -MOST_ERROR,
         ),
     ]
 
