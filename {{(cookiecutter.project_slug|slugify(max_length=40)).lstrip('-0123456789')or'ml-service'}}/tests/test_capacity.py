@@ -154,6 +154,16 @@ def test_the_plan_fails_on_a_replica_too_small_and_on_a_model_that_does_not_fit(
     assert failed(design, home, measured(rungs=elsewhere)) == {"the model against the measured curve"}
 
 
+@pytest.mark.parametrize(("factor", "fits"), [(0.4, True), (3.0, False)])
+def test_one_rate_seen_faster_than_foretold_is_noise_and_one_far_slower_is_not(
+    factor: float, fits: bool, design: Design, home: Home
+) -> None:
+    """The model may be too careful at one rate; too bold at any rate it would plan too few replicas."""
+    rungs = measured().rungs
+    rungs[2] = rung(rungs[2].rps, factor * rungs[2].p99_ms)
+    assert failed(design, home, measured(rungs=rungs)) == (set() if fits else {"the model against the measured curve"})
+
+
 def test_without_a_measurement_the_plan_says_what_to_run(design: Design, home: Home) -> None:
     with pytest.raises(UserError, match=r"load_knee\.json: not found; run `mlsd up`, then `mlsd load --find-knee`"):
         plan_measured.run(design, home)

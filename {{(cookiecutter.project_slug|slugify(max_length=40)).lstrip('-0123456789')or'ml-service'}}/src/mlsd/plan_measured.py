@@ -17,7 +17,7 @@ from mlsd.result import Check, StepResult
 STEADY = 0.9
 """Up to this load the model is held against the measured curve: above, p99 does not settle within a rung."""
 MOST_ERROR = 0.5
-"""A p99 of seconds is itself uncertain by a third: the median is judged. Only too low a p99 at any rate is dangerous."""
+"""Of seconds, a p99 is uncertain by a third: the median is judged, and at any single rate only what is too low."""
 FORMULA = (
     "P(W > t) = C(c, a) exp(-t / m), m = E[S] (1 + cs2) / (2 c (1 - rho)), rho = rate E[S] / c   (M/G/c, Allen-Cunneen)"
 )
