@@ -45,6 +45,10 @@ class BenchProblem:
         count = np.abs(items[:, 0].astype(np.float64))
         return count / (count + 2.0)
 
+    def cold_start(self, items: NDArray[np.float32], user: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The same for everyone."""
+        return self.popularity(items)
+
     def __getattr__(self, name: str) -> NoReturn:
         """A step that reads data: this world has none."""
         raise AttributeError(f"the bench's problem has no {name}")

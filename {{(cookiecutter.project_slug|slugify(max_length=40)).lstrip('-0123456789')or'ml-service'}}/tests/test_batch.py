@@ -87,7 +87,8 @@ def test_every_user_scores_as_the_request_path_would(made: Made, small_design: D
         rows, known = item_rows(snapshot, table.items[record["places"][:TOP]], problem)
         assert known
         few = problem.interactions(values) < small_design.serving.cold_start.min_interactions
-        again = popular(problem, rows) if few else bundle.score(problem.assemble(values[None, :], rows, context))
+        matrix = problem.assemble(values[None, :], rows, context)
+        again = popular(problem, rows, values) if few else bundle.score(matrix)
         assert bool(record["popular"]) == few
         assert again.tobytes() == record["scores"].tobytes()
         everything = problem.assemble(values[None, :], item_rows(snapshot, table.items, problem)[0], context)

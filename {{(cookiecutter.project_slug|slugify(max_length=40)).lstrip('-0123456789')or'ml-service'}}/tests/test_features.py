@@ -80,6 +80,28 @@ def test_popularity_rises_with_positives_and_stays_below_one(problem: Problem) -
     assert scores.max() < 1
 
 
+def test_who_is_new_gets_what_the_group_likes_among_the_popular(problem: Problem) -> None:
+    """3.19, 3.20: a group's taste moves posts of its categories; without one it is popularity, to the bit."""
+    items = np.repeat(problem.item_defaults[None, :], 6, axis=0)
+    items[:, problem.item_columns.index("item_positives")] = np.log1p([0, 5, 5, 5, 40, 1e9])
+    for post, slots in {1: (3,), 2: (3, 4), 3: (5,), 4: (5,)}.items():
+        items[post, [problem.item_columns.index(f"slot_{slot:02d}") for slot in slots]] = 1
+        items[post, problem.item_columns.index("item_slots")] = len(slots)
+    nobody = problem.user_defaults
+    assert problem.cold_start(items, nobody).tobytes() == problem.popularity(items).tobytes()
+    user = nobody.copy()
+    user[problem.user_columns.index("group_taste_03")] = 1.4
+    user[problem.user_columns.index("group_taste_05")] = -0.8
+    scores = problem.cold_start(items, user)
+    assert scores[1] > scores[2] > problem.popularity(items)[2] > scores[3] > scores[0] == 0
+    assert scores[1] > scores[4], "five in the right category beat forty in the wrong one"
+    assert scores[5] > scores[1], "but taste is bounded"
+    user[problem.user_columns.index("group_taste_03")] = 1e9
+    assert ((problem.cold_start(items, user) >= 0) & (problem.cold_start(items, user) < 1)).all()
+    for post in range(len(items)):
+        assert problem.cold_start(items[post : post + 1], user)[0] == problem.cold_start(items, user)[post]
+
+
 def test_the_request_path_imports_numpy_only() -> None:
     code = (
         "import sys, numpy as np; from feed_ranking.problem import PROBLEM as p; "

@@ -18,6 +18,7 @@ EPOCH = np.datetime64("2000-01-01T00:00:00", "us")
 """Times are stored as hours since then: float32 resolves one minute."""
 PRIOR_RATE = 0.05
 """Engagement rate of who or what has no history yet."""
+_TASTES = (np.float32(-1.5), np.float32(1.5))
 _YEAR_H = np.float32(8760)
 _JUST_NOW = 1e9
 _REQUEST = 4096
@@ -42,6 +43,7 @@ USER_VIEW = (
     "user_active_h",
     *_numbered("affinity", SLOTS),
     *_numbered("user_e", RANK),
+    *_numbered("group_taste", SLOTS),
 )
 INTERACTION_VIEW = ("session_at_h", "session_engagements", "session_positives", *_numbered("recent", SLOTS))
 POST_VIEW = (
@@ -209,6 +211,19 @@ def interactions(user: Floats) -> float:
 def popularity(items: Floats) -> NDArray[np.float64]:
     """Fallback score in [0, 1), rising with the (logarithm of the) count of earlier positives; [n] from [n, I]."""
     count = items[:, _I["item_positives"]].astype(np.float64)
+    return count / (count + 2.0)
+
+
+def cold_start(items: Floats, user: Floats) -> NDArray[np.float64]:
+    """`popularity` of posts whose positives are weighed by what the user's group makes of their categories, [n].
+
+    The mean of the categories' logarithms of a rate over everyone's, within `_TASTES`, is added to the logarithm of the
+    count; from items [n, I] and user [U].
+    """
+    rows = _rows(items)
+    match = _dot(_rows(user[None, :]), _U["group_taste_00"], rows, _I["slot_00"], SLOTS)
+    taste = np.clip(match / np.maximum(rows[_I["item_slots"]], np.float32(1)), *_TASTES)
+    count: NDArray[np.float64] = np.maximum(rows[_I["item_positives"]].astype(np.float64) + taste, 0.0)
     return count / (count + 2.0)
 
 

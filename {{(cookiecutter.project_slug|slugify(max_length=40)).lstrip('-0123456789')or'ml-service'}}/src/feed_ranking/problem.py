@@ -69,8 +69,12 @@ class FeedRanking:
         return features.interactions(user)
 
     def popularity(self, items: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Fallback score per item, [n] from [n, I]."""
+        """How popular each item is, [n] from [n, I]."""
         return features.popularity(items)
+
+    def cold_start(self, items: NDArray[np.float32], user: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Fallback score per item for this user, [n] from [n, I] and [U]."""
+        return features.cold_start(items, user)
 
     def traffic(self, tables: Tables, design: Design, *, shifted: bool) -> pd.DataFrame:
         """Requests to send: user_id, candidates, device."""

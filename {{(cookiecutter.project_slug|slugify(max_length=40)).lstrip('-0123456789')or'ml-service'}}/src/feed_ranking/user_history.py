@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from feed_ranking.demographics import group_taste
 from feed_ranking.embedding import Embedding
 from feed_ranking.events import Events, codes
 from feed_ranking.features import EPOCH, INTERACTION_VIEW, PRIOR_RATE, USER_VIEW
@@ -54,6 +55,7 @@ def user_history(users: pd.DataFrame, events: Events, keys: Ints, times: Ints, e
         as_hours(active),
         affinity,
         embedding.users(keys, times),
+        group_taste(users, events, keys, times),
     ]
     return frame("user_id", users["user_id"].to_numpy()[keys], times, USER_VIEW, columns)
 

@@ -92,7 +92,13 @@ class Problem(Protocol):
         """How many interactions the user row [U] stands for; decides cold start."""
 
     def popularity(self, items: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Fallback score in [0, 1] per item, [n] from [n, I]."""
+        """How popular each item is, in [0, 1], [n] from [n, I]; the simplest ranking, which a model has to beat."""
+
+    def cold_start(self, items: NDArray[np.float32], user: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Fallback score in [0, 1] per item, [n] from [n, I], from what is known of a user [U] without interactions.
+
+        For `user_defaults` it is `popularity`, and no item's score depends on the others.
+        """
 
     def traffic(self, tables: Tables, design: Design, *, shifted: bool) -> pd.DataFrame:
         """Requests to send: user_id, candidates (list of item ids), device; `shifted` plants a change of the mix."""

@@ -15,12 +15,12 @@ from mlsd.errors import UserError
 from mlsd.features.snapshot import Snapshot
 from mlsd.home import Home
 from mlsd.problem import Problem
+from mlsd.serving.ranking import POPULARITY, popular
 from mlsd.serving.release import Release
 from mlsd.serving.request import RankRequest
 
 LOGGER = logging.getLogger("mlsd.ahead")
 POLL_S = 1.0
-POPULARITY = "popularity"
 
 
 class Items(Protocol):
@@ -107,7 +107,7 @@ class Ahead:
         """The most popular items of the snapshot in use, for a request that nothing was made for."""
         snapshot = self._items.snapshot
         if self._popular[0] != snapshot.version:
-            scores = np.nan_to_num(self._problem.popularity(np.asarray(snapshot.columns)))
+            scores = popular(self._problem, np.asarray(snapshot.columns), self._problem.user_defaults)
             order = np.argsort(-scores, kind="stable")[: self._most]
             self._popular = (snapshot.version, np.asarray(snapshot.ids)[order])
 

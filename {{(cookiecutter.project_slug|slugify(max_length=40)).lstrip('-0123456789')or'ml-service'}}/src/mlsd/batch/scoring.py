@@ -24,7 +24,7 @@ PART = 64  # users
 
 def pool(snapshot: Snapshot, problem: Problem, most: int) -> NDArray[np.int64]:
     """Ids of the items to score: the most popular of the snapshot, best first."""
-    scores = popular(problem, np.asarray(snapshot.columns))
+    scores = popular(problem, np.asarray(snapshot.columns), problem.user_defaults)
     return np.asarray(snapshot.ids)[np.argsort(-scores, kind="stable")[:most]]
 
 
@@ -43,7 +43,6 @@ class Scorer:
     def __post_init__(self) -> None:
         """What every user shares is computed once."""
         self._context = np.array([self.meta.context], np.float32)
-        self._popular = popular(self.problem, self.items)
         self._dtype = user_record(self.meta)
         stale = self.meta.item_age_s > self.design.max_age_h.item * 3600
         self._shared = ["stale_item"] if stale else []
@@ -51,7 +50,7 @@ class Scorer:
     def _score(self, user: NDArray[np.float32]) -> tuple[bool, NDArray[np.float64]]:
         """Whether the popular items answer, and the scores [M]: the rule of the request path."""
         if not self.problem.interactions(user) >= self.design.serving.cold_start.min_interactions:
-            return True, self._popular
+            return True, popular(self.problem, self.items, user)
         return False, self.bundle.score(self.problem.assemble(user[None, :], self.items, self._context))
 
     def _reason(self, found: list[str]) -> int:

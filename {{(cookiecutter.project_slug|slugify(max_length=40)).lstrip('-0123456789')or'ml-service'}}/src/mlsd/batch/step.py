@@ -61,11 +61,12 @@ def _equal(table: Table, bundle: Bundle, problem: Problem, snapshot: Snapshot) -
     records = table.users[:: max(len(table.users) // COMPARED, 1)]
     equal = 0
     for record in records:
+        user = np.array(record["row"])
         items = snapshot.rows(table.items[record["places"][: table.meta.top]])[0]
         again = (
-            popular(problem, items)
+            popular(problem, items, user)
             if record["popular"]
-            else bundle.score(problem.assemble(np.array(record["row"])[None, :], items, context))
+            else bundle.score(problem.assemble(user[None, :], items, context))
         )
         equal += again.tobytes() == record["scores"].tobytes()
     return len(records), equal

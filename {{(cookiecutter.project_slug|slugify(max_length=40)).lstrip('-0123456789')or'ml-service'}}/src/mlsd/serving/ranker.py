@@ -110,7 +110,7 @@ class Ranker:
         else:
             progress.enter("inference")
         if ranking.engine == POPULARITY:
-            ranking.scores = popular(self._problem, ranking.gathered.items)
+            ranking.scores = popular(self._problem, ranking.gathered.items, ranking.gathered.user)
         progress.enter("post")
         return ranking
 
@@ -124,7 +124,7 @@ class Ranker:
         user = problem.user_defaults
         ages = {"item": (at - snapshot.written_at).total_seconds()}
         gathered = Gathered(snapshot.version, user, items, self._context(request, at), problem.interactions(user), ages)
-        scores = popular(problem, items)
+        scores = popular(problem, items, user)
         reason = CUT_OFF.get(hop, "post_timeout")
         return Ranking(at, gathered, request.candidates, scores, POPULARITY, None, hops, [reason])
 
@@ -180,7 +180,7 @@ class Ranker:
         if keep is None or keep >= len(ranking.item_ids) or self._bundle is None:
             return
         items = ranking.gathered.items
-        order = np.argsort(-popular(self._problem, items), kind="stable")
+        order = np.argsort(-popular(self._problem, items, ranking.gathered.user), kind="stable")
         kept = np.sort(order[:keep])
         ranking.unscored_ids = ranking.item_ids[order[keep:]]
         ranking.item_ids = ranking.item_ids[kept]

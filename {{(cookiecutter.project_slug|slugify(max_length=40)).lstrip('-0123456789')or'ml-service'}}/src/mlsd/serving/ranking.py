@@ -61,6 +61,6 @@ class Progress:
         self.hop = hop
 
 
-def popular(problem: Problem, items: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The fallback's scores, [n] from [n, I], finite and in [0, 1] whatever the items hold."""
-    return np.clip(np.nan_to_num(problem.popularity(items), nan=0.0), 0.0, 1.0)
+def popular(problem: Problem, items: NDArray[np.float32], user: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The fallback's scores for a user [U], [n] from [n, I], finite and in [0, 1] whatever items and user hold."""
+    return np.clip(np.nan_to_num(problem.cold_start(items, user), nan=0.0), 0.0, 1.0)

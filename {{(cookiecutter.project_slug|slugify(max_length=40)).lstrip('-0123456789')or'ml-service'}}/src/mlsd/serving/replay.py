@@ -60,7 +60,7 @@ def replay(home: Home, problem: Problem, record: Record, load: Snapshots | None 
     load = load or snapshots(home)
     engine = record.engine.removesuffix(INVERTED)
     if engine == POPULARITY:
-        return popular(problem, _items(record, problem, load))
+        return popular(problem, _items(record, problem, load), record.user_row)
     model = _model(home, record.model_version, record.model_digest, engine)
     scores = model.score(matrix(record, problem, load))
     return 1.0 - scores if record.engine.endswith(INVERTED) else scores
