@@ -223,7 +223,7 @@ def test_many_who_want_the_same_object_compile_it_once(tmp_path: Path) -> None:
 def test_a_compiler_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     text = boosted()
     (tmp_path / "model.txt").write_text(text)
-    with pytest.raises(EngineUnavailable, match=r"not compiled within 0\.05 s"):
+    with pytest.raises(EngineUnavailable, match=r"not compiled: no result within 0\.05 s"):
         compiled.make(tmp_path / "model.txt", sha256(text.encode()), tmp_path / "engines", timeout_s=0.05)
 
 

@@ -80,6 +80,7 @@ def test_planted_faults_and_metrics_are_of_all_workers(server: Server) -> None:
     workers = {worker.pid for worker in server.workers}
     assert len(workers) == 2
     assert answered(server) == workers
+    assert server.metrics()['mlsd_model{engine="lightgbm",model_version="7",release="17"}'] == 2
     plant(server, error=True)
     with ThreadPoolExecutor(8) as callers:
         codes = [reply.status_code for reply in callers.map(lambda k: server.rank(asked(server, k, 5)), range(24))]

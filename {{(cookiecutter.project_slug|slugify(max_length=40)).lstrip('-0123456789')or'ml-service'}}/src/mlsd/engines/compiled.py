@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import mlsd
+from mlsd import child
 from mlsd.engines import objects
 from mlsd.engines.base import EQUAL, NOT_NEEDED, EngineUnavailable, hidden
+from mlsd.errors import UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 COMPILE_S = 300.0
@@ -85,13 +84,8 @@ def make(text: Path, model_sha256: str, engines: Path, *, timeout_s: float = COM
     Raises:
         EngineUnavailable: these trees cannot be compiled, or it took too long.
     """
-    argv = [sys.executable, "-m", "mlsd.engines.compile", str(text), model_sha256, str(engines), str(niceness)]
-    path = os.pathsep.join([str(Path(mlsd.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    arguments = str(text), model_sha256, str(engines), str(niceness)
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, env=environment, check=False)
-    except subprocess.TimeoutExpired:
-        raise EngineUnavailable(f"{text}: not compiled within {timeout_s:g} s") from None
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise EngineUnavailable(f"{text}: not compiled: {said[-1] if said else f'exit code {done.returncode}'}")
+        child.run("mlsd.engines.compile", *arguments, timeout_s=timeout_s, env={"OMP_NUM_THREADS": "1"})
+    except UserError as error:
+        raise EngineUnavailable(f"{text}: not compiled: {error}") from None

@@ -68,6 +68,10 @@ class Metrics:
             buckets=sorted({*AGES_S, *(hours * 3600.0 for hours in design.max_age_h.model_dump().values())}),
             registry=own,
         )
+        model = "Workers that score with this engine, model version and release."
+        names = ["engine", "model_version", "release"]
+        self._model = Gauge("mlsd_model", model, names, registry=own, multiprocess_mode="livesum")
+        self._scored_by: Gauge | None = None
         self._dropped = Counter("mlsd_feature_log_dropped", "Records the feature log lost.", registry=own)
 
         self._queue = Histogram("mlsd_queue_seconds", "Wait for a ranking thread.", buckets=edges, registry=own)
@@ -76,6 +80,13 @@ class Metrics:
         self._shed = Counter("mlsd_shed", "Requests refused with 429: their turn was too far away.", registry=own)
         self._pruned = Counter("mlsd_pruned", "Answers with fewer candidates scored.", registry=own)
         self._stuck = Counter("mlsd_stuck_threads", "Ranking threads that were given up.", registry=own)
+
+    def model(self, engine: str, model_version: int, release: int) -> None:
+        """Say what this process scores with from now on."""
+        if self._scored_by is not None:
+            self._scored_by.set(0)
+        self._scored_by = self._model.labels(engine, model_version, release)
+        self._scored_by.set(1)
 
     def looked_up(self, *, found: bool) -> None:
         """Count a look into the cache."""

@@ -13,6 +13,7 @@ from mlsd.design import Design, load_design
 from mlsd.errors import UserError
 from mlsd.home import Home, find_home
 from mlsd.problem import Problem
+from mlsd.scoring import Bundle
 from mlsd.serving.access_log import AccessLog
 from mlsd.serving.admission import Admission
 from mlsd.serving.cache import AnswerCache
@@ -90,11 +91,16 @@ def _assemble(design: Design, home: Home, problem: Problem) -> Runtime:
     slot = os.environ.get(SLOT, "a")
     hashed = pseudonyms(home) if settings.hash_user_ids else None
     lanes = Lanes(threads(design))
+
+    def put(bundle: Bundle) -> None:
+        ranker.put(bundle)
+        metrics.model(bundle.engine, release.model_version, release.release_id)
+
     return Runtime(
         design=design,
         release=release,
         ranker=ranker,
-        keeper=Keeper(release, design, problem, items.snapshot, home, ranker.put),
+        keeper=Keeper(release, design, problem, items.snapshot, home, put),
         metrics=metrics,
         log=FeatureLog(home.feature_log, slot, settings.queue, settings.retention_days, metrics.dropped, hashed),
         access=AccessLog(home.logs / f"access-{slot}-{os.getpid()}.jsonl"),

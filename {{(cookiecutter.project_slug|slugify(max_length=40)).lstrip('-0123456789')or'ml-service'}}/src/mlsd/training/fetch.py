@@ -3,12 +3,9 @@
 The serving process must not import MLflow, and a registry that hangs must not hang it.
 """
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
-import mlsd
+from mlsd import child
 from mlsd.design import load_design
 from mlsd.errors import UserError
 from mlsd.home import find_home
@@ -21,16 +18,10 @@ def bring(version: int, digest: str, timeout_s: float) -> None:
     Raises:
         UserError: the registry did not give that very model in time.
     """
-    argv = [sys.executable, "-m", "mlsd.training.fetch", str(version), digest]
-    path = os.pathsep.join([str(Path(mlsd.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | {"PYTHONPATH": path}
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, env=environment, check=False)
-    except subprocess.TimeoutExpired:
-        raise UserError(f"model {version}: the registry did not give it within {timeout_s:g} s") from None
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise UserError(f"model {version}: {said[-1] if said else f'exit code {done.returncode}'}")
+        child.run("mlsd.training.fetch", str(version), digest, timeout_s=timeout_s)
+    except UserError as error:
+        raise UserError(f"model {version}: the registry: {error}") from None
 
 
 def main() -> int:
