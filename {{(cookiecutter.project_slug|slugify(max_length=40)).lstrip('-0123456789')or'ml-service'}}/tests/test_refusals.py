@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlsd.serving.peers import Peers
+from mlsd.serving.peers import Peers, join
 from mlsd.serving.refusals import Refusals
 
 PEER = """
@@ -73,6 +73,20 @@ def test_the_loop_rests_once_after_a_burst_and_never_without_one(loop: Loop) -> 
     assert len(loop.sent) == 50
 
 
+def test_one_that_cannot_be_sent_does_not_keep_the_others(loop: Loop) -> None:
+    def act() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: loop.sent.append(("told", 0.0)))
+        now = time.perf_counter()
+        loop.refusals.add(now, [].pop)
+        loop.refuse("second")
+
+    loop.run(act)
+    assert [name for name, _ in loop.sent] == ["told", "second"]
+    loop.sent.clear()
+    loop.run(lambda: loop.refuse("later"))
+    assert [name for name, _ in loop.sent] == ["later"]
+
+
 class Peer:
     """Another process of the same server."""
 
@@ -113,3 +127,26 @@ def test_a_worker_ends_half_of_what_it_has_too_much(tmp_path: Path) -> None:
         assert own.surplus(16) == 4
     finally:
         again.kill()
+
+
+def test_a_worker_that_cannot_see_the_others_keeps_its_connections(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full or broken disk costs the even share, not the sweep that ends slow senders, and not the start."""
+    (tmp_path / "file").write_text("")
+    assert join(tmp_path / "file" / "workers") is None
+    own, other = Peers(tmp_path), Peer(tmp_path)
+    try:
+        assert other.surplus(0) == 0
+        assert own.surplus(10) == 3
+        (tmp_path / str(other.process.pid)).write_text("garbage")
+        assert own.surplus(10) == 0
+
+        def full(*_: object) -> int:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("mlsd.serving.peers.os.pwrite", full)
+        assert own.surplus(10) == 0
+    finally:
+        other.kill()
+    assert caplog.text.count("connections are not shared out") == 3

@@ -15,7 +15,7 @@ def group_taste(users: pd.DataFrame, events: Events, keys: Ints, times: Ints) ->
     """How much more (below 0: less) the user's country and age band like each category than everyone, [m, slots].
 
     The logarithm of one rate over the other, as popularity is the logarithm of a count: they add up.
-    0 in every category for all users when the data has one group only.
+    Near 0 for everyone when the data has one group only, as MovieLens.
     """
     pair = pd.Series(list(zip(users["country"].astype(str), users["age_band"].astype(str), strict=True)))
     group = codes(pair)

@@ -19,6 +19,7 @@ EPOCH = np.datetime64("2000-01-01T00:00:00", "us")
 PRIOR_RATE = 0.05
 """Engagement rate of who or what has no history yet."""
 _TASTES = (np.float32(-1.5), np.float32(1.5))
+"""Bounds of what a group's taste adds to the logarithm of a count: at most 4.5 times as popular, or as unpopular."""
 _YEAR_H = np.float32(8760)
 _JUST_NOW = 1e9
 _REQUEST = 4096

@@ -6,13 +6,24 @@ busy one. A worker that has more than its share therefore ends some, each with a
 """
 
 import fcntl
+import logging
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+LOGGER = logging.getLogger("mlsd.peers")
 TOLERANCE, MARGIN = 0.1, 1.0  # a share of the mean, and at least one connection, is not worth a new one
 WIDTH = 8
+
+
+def join(folder: Path) -> "Peers | None":
+    """The workers who share `folder`; None, and a line in the log, when nothing can be written there."""
+    try:
+        return Peers(folder)
+    except OSError as error:
+        LOGGER.warning("connections are not shared out: %s", error)
+        return None
 
 
 class Peers:
@@ -49,9 +60,16 @@ class Peers:
                 os.close(found)
 
     def surplus(self, active: int) -> int:
-        """How many connections to end now, half of what is too much; the others are told of all `active` ones."""
-        self._tell(active)
-        counts = [active, *self._others()]
+        """How many connections to end now, half of what is too much; the others are told of all `active` ones.
+
+        0 when the others cannot be seen: an uneven share is better than a sweep of connections that breaks off.
+        """
+        try:
+            self._tell(active)
+            counts = [active, *self._others()]
+        except (OSError, ValueError) as error:
+            LOGGER.warning("connections are not shared out: %s", error)
+            return 0
         mean = sum(counts) / len(counts)
         over = active - mean
         return math.ceil(over / 2) if over > max(MARGIN, TOLERANCE * mean) else 0

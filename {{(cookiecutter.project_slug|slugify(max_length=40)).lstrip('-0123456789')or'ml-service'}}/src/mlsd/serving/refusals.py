@@ -48,7 +48,9 @@ class Refusals:
 
     def _flush(self) -> None:
         now = time.perf_counter()
-        while self._waiting and self._waiting[0][0] <= now:
-            self._waiting.popleft()[1]()
-        if self._waiting:
-            asyncio.get_running_loop().call_later(max(self._waiting[0][0] - now, self.rest_s), self._flush)
+        try:
+            while self._waiting and self._waiting[0][0] <= now:
+                self._waiting.popleft()[1]()
+        finally:  # one that cannot be sent must not keep all others waiting
+            if self._waiting:
+                asyncio.get_running_loop().call_later(max(self._waiting[0][0] - now, self.rest_s), self._flush)

@@ -23,7 +23,7 @@ from mlsd.serving.items import ItemStore, most_bytes
 from mlsd.serving.keeping import Keeper
 from mlsd.serving.lanes import Lanes, share_of_cores
 from mlsd.serving.metrics import Metrics, forget_dead_processes
-from mlsd.serving.peers import Peers
+from mlsd.serving.peers import Peers, join
 from mlsd.serving.pseudonyms import pseudonyms
 from mlsd.serving.ranker import Ranker
 from mlsd.serving.release import SLOT, Release, told_release, workers
@@ -109,7 +109,7 @@ def _assemble(design: Design, home: Home, problem: Problem) -> Runtime:
         admission=Admission(design.serving.admission, lanes.threads),
         cache=AnswerCache(design.serving.popular_cache),
         lanes=lanes,
-        peers=Peers(home.run / f"workers-{slot}") if workers() > 1 else None,
+        peers=join(home.run / f"workers-{slot}") if workers() > 1 else None,
     )
 
 
