@@ -1,5 +1,6 @@
 """Small LightGBM models with the traits that engines differ in, and bundles around them."""
 
+import random
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsd.bundle import Calibration, Manifest, save_bundle, sha256
+from mlsd.home import Home
 from mlsd.training.onnx_export import export
 
 AT = datetime(2025, 3, 1, tzinfo=UTC)
 WIDTH = 6
+Model = tuple[Path, str, Home]  # a bundle's folder, its digest, and the state folder it lies in
 
 
 def rows(count: int, seed: int = 0) -> NDArray[np.float32]:
@@ -62,3 +65,9 @@ def bundled(folder: Path, text: str, family: str = "boosted_trees", **changes: A
         "reference": {},
     }
     return save_bundle(folder, Manifest.model_validate(content | changes), text, exports)
+
+
+def flip(path: Path, rng: random.Random, _: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    path.write_bytes(content)

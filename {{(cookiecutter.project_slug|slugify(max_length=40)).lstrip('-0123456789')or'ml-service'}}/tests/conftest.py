@@ -18,6 +18,8 @@ from mlsd.local import processes
 from mlsd.problem import Problem, Tables, load_problem
 
 if TYPE_CHECKING:
+    from batch_run import Made
+    from boosters import Model
     from model_server import Server
 
 pytest_plugins = ["gameday"]
@@ -156,3 +158,27 @@ def standing(quick_design: Design, tmp_path_factory: pytest.TempPathFactory) -> 
         small.up()
         yield small
         processes.stop_all(home, grace_s=1.0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> "Model":
+    """A compiled bundle, its digest and its home; tests that spoil the object compile it again."""
+    from boosters import boosted, bundled
+
+    from mlsd.engines.select import compile_engine
+
+    home = Home(tmp_path_factory.mktemp("home"))
+    folder = home.models / "1"
+    digest = bundled(folder, boosted())
+    compile_engine(folder, digest, home)
+    return folder, digest, home
+
+
+@pytest.fixture(scope="module")
+def made(
+    featured_home: Home, small_design: Design, problem: Problem, tmp_path_factory: pytest.TempPathFactory
+) -> "Iterator[Made]":
+    """A copy of the small world with a model and one run of `mlsd batch`."""
+    from batch_run import runs
+
+    yield from runs(featured_home, small_design, problem, tmp_path_factory.mktemp("batch"))

@@ -1,22 +1,18 @@
 """Answers made ahead: the same scores as the service's, for every user, whole or not at all."""
 
 import shutil
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import duckdb
 import numpy as np
 import pytest
-from model_server import train
+from batch_run import ITEMS, POOL, TOP, Made, in_mode
 
 from mlsd import clock
 from mlsd.batch import step
-from mlsd.batch.ahead import Ahead
-from mlsd.batch.run import Model, Written, write
-from mlsd.batch.table import Table, current, model_folder, run_name
+from mlsd.batch.run import Model, write
+from mlsd.batch.table import Table, model_folder, run_name
 from mlsd.batch.users import newest
 from mlsd.design import Design
 from mlsd.errors import UserError
@@ -24,50 +20,10 @@ from mlsd.features.online import UserReader, fill
 from mlsd.features.snapshot import current as current_snapshot
 from mlsd.home import Home, write_json
 from mlsd.problem import Problem
-from mlsd.scoring import Bundle, load_bundle
 from mlsd.serving.items import item_rows
 from mlsd.serving.ranking import popular
-from mlsd.serving.release import Release
-from mlsd.serving.request import RankRequest
 
 pytestmark = pytest.mark.slow
-
-TOP, POOL, ITEMS = 20, 100, 300
-NOBODY = 987_654_321
-
-
-def in_mode(design: Design, mode: str, **changes: object) -> Design:
-    """The design with answers made ahead, small enough for the small world, and with time for a busy machine."""
-    content = design.model_dump(mode="json")
-    content["serving_mode"] = mode
-    content["serving"]["engine"] = "lightgbm"
-    hops = {"features": 2000, "inference": 2000, "post": 2000}
-    content["latency"] = {"p99_ms": 10_000, "hops_ms": content["latency"]["hops_ms"] | hops}
-    content["serving"]["admission"] |= {"prune_queue_ms": 2000, "max_queue_ms": 4000}
-    content["batch"] |= {"top": TOP, "pool": POOL, "items": ITEMS} | changes
-    return Design.model_validate(content)
-
-
-@pytest.fixture(scope="module")
-def made(
-    featured_home: Home, small_design: Design, problem: Problem, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Home, Release, Bundle, Written]]:
-    """A copy of the small world with a model and one run."""
-    home = Home(tmp_path_factory.mktemp("batch") / "mlsd")
-    shutil.copytree(featured_home.root, home.root)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLSD_HOME", str(home.root))
-        clock.reread()
-        release = train(home, small_design, problem)
-        bundle = load_bundle(Path(release.model_dir), release.model_digest)
-        done = write(
-            in_mode(small_design, "batch"), home, problem, Model(1, bundle), current_snapshot(home), clock.now()
-        )
-        yield home, release, bundle, done
-    clock.reread()
-
-
-Made = tuple[Home, Release, Bundle, Written]
 
 
 def test_every_user_scores_as_the_request_path_would(made: Made, small_design: Design, problem: Problem) -> None:
@@ -130,114 +86,6 @@ def test_users_come_with_their_newest_values_only_up_to_now(made: Made, problem:
     assert max(chunk.written_us["user"].max() for chunk in before) <= latest
     assert max(chunk.written_us["user"].max() for chunk in all_now) > latest
     assert any((chunk.written_us["interaction"] < 0).any() for chunk in before)
-
-
-def look(design: Design, made: Made, problem: Problem) -> Ahead:
-    home, release, _, _ = made
-    ahead = Ahead.of(design, home, problem, Holder(home), release)
-    assert ahead is not None
-    return ahead
-
-
-class Holder:
-    """Holds the current snapshot."""
-
-    def __init__(self, home: Home) -> None:
-        self.snapshot = current_snapshot(home)
-
-
-def asked(user: int, *items: int) -> RankRequest:
-    return RankRequest(user, np.array(items, np.int64), "mobile")
-
-
-def test_the_rule_of_batch(made: Made, small_design: Design, problem: Problem) -> None:
-    home, release, _, done = made
-    table, now = Table.load(done.folder), clock.now()
-    user = int(table.ids[7])
-    design = in_mode(small_design, "batch")
-    ahead = look(design, made, problem)
-    record = table.find(user)
-    assert record is not None
-    best = table.items[record["places"][:TOP]]
-
-    whole = ahead.look_up(asked(user), now)
-    assert whole.answer is not None
-    assert whole.answer.item_ids.tolist() == best.tolist() == whole.request.candidates.tolist()
-    assert whole.answer.scores.tobytes() == record["scores"].tobytes()
-    assert whole.answer.ages_s["batch"] == (now - table.meta.written_at).total_seconds()
-    assert {"user", "item"} <= whole.answer.ages_s.keys()
-
-    some = ahead.look_up(asked(user, *best[[9, 2, 5]].tolist()), now)
-    assert some.answer is not None
-    assert some.answer.item_ids.tolist() == best[[2, 5, 9]].tolist()
-    assert some.answer.scores.tolist() == record["scores"][[2, 5, 9]].tolist()
-
-    strange = ahead.look_up(asked(user, int(best[0]), NOBODY), now)
-    assert (strange.answer, strange.reasons) == (None, ["batch_items"])
-    assert strange.request.candidates.tolist() == [int(best[0]), NOBODY]
-
-    unknown = ahead.look_up(asked(NOBODY), now)
-    assert (unknown.answer, unknown.reasons) == (None, ["batch_user"])
-    assert unknown.request.candidates.tolist() == table.items[:POOL].tolist()
-
-    late = ahead.look_up(asked(user), table.meta.written_at + timedelta(hours=design.batch.max_age_h, seconds=1))
-    assert (late.answer, late.reasons) == (None, ["batch_stale"])
-    assert len(late.request.candidates) == POOL
-
-    other = Ahead.of(design, home, problem, Holder(home), release.model_copy(update={"model_digest": "0" * 64}))
-    assert other is not None
-    assert other.look_up(asked(user, 1, 2), now).reasons == ["batch_missing"]
-
-
-def test_the_rule_of_hybrid(made: Made, small_design: Design, problem: Problem) -> None:
-    table, now = Table.load(made[3].folder), clock.now()
-    user = int(table.ids[7])
-    ahead = look(in_mode(small_design, "hybrid"), made, problem)
-    record = table.find(user)
-    assert record is not None
-    named, unnamed, unknown = (ahead.look_up(each, now) for each in (asked(user, 5, 6), asked(user), asked(NOBODY)))
-    assert named == type(named)(named.request)
-    assert named.request.candidates.tolist() == [5, 6]
-    assert (unnamed.answer, unnamed.reasons) == (None, [])
-    assert unnamed.request.candidates.tolist() == table.items[record["places"]].tolist()
-    assert len(unnamed.request.candidates) == POOL
-    assert unknown.reasons == ["batch_user"]
-    assert Ahead.of(in_mode(small_design, "online"), made[0], problem, Holder(made[0]), made[1]) is None
-
-
-def test_a_newer_run_is_taken_up_and_a_damaged_one_is_not(made: Made, small_design: Design, problem: Problem) -> None:
-    home, release, bundle, done = made
-    design = in_mode(small_design, "batch")
-    ahead, user = look(design, made, problem), int(Table.load(done.folder).ids[0])
-    folder = model_folder(home, release.model_version, release.model_digest)
-
-    def age() -> float:
-        answer = ahead.look_up(asked(user), clock.now()).answer
-        assert answer is not None
-        return answer.ages_s["batch"]
-
-    def wait_until_younger_than(moment: datetime) -> None:
-        until = time.monotonic() + 20
-        while age() > (clock.now() - moment).total_seconds() + 0.001:
-            assert time.monotonic() < until
-            time.sleep(0.05)
-
-    damaged = folder / "99990101-damaged"
-    shutil.copytree(done.folder, damaged)
-    (damaged / "users.bin").write_bytes((done.folder / "users.bin").read_bytes()[:-1])
-    (folder / "current").write_text(damaged.name)
-    ahead._look()
-    before = age()
-    assert before > 0
-    with pytest.raises(UserError, match="run `mlsd batch` again"):
-        Table.load(damaged)
-    shutil.rmtree(damaged)
-    again = write(design, home, problem, Model(1, bundle), current_snapshot(home), clock.now())
-    wait_until_younger_than(Table.load(again.folder).meta.written_at)
-    third = write(design, home, problem, Model(1, bundle), current_snapshot(home), clock.now())
-    assert current(home, 1, bundle.digest) == third.folder
-    left = {path.name for path in folder.iterdir()}
-    assert left == {"current", again.folder.name, third.folder.name}
 
 
 def test_runs_of_a_model_too_old_to_be_served_are_deleted(made: Made, small_design: Design, problem: Problem) -> None:

@@ -8,31 +8,29 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 from gameday import Seen
-from miniature import ListedModels, first_free_port
+from miniature import first_free_port
 from model_server import candidates, store_items, store_users, train
 from open_loop import OpenLoop, closed_loop_rate, send
+from two_slots import Stack, Trained
 from wire import Wire, request
 
 from mlsd.data.arrivals import served
 from mlsd.delivery.ledger import Ledger
-from mlsd.delivery.records import Model, Release
+from mlsd.delivery.records import Release
 from mlsd.delivery.routing import Slot, Traffic
 from mlsd.design import Design
 from mlsd.features.snapshot import current
 from mlsd.home import Home
 from mlsd.local import processes, stack
 from mlsd.local.plane import LocalPlane, model_server, process_name
-from mlsd.local.ports import Ports, find_ports
+from mlsd.local.ports import find_ports
 from mlsd.problem import Problem
-from mlsd.serving import release as serving
 from mlsd.serving.feature_log import read_records
 
 pytestmark = pytest.mark.slow
@@ -41,49 +39,6 @@ CANDIDATES = 400
 TRIES = 3
 HELD_MS = 20  # that a request holds a ranking thread: the knee is then the same on any machine, and low
 BACK_S = 20
-
-
-class Trained(ListedModels):
-    """Models that were trained here."""
-
-    def __init__(self, releases: list[serving.Release]) -> None:
-        super().__init__()
-        self._releases = {release.model_version: release for release in releases}
-
-    def describe(self, version: int) -> Model:
-        return Model(version, self._releases[version].model_digest, "ranking_v1", "test")
-
-    def folder(self, release: Release) -> Path:
-        return Path(self._releases[release.model_version].model_dir)
-
-
-@dataclass
-class Stack:
-    """Release 1 in slot a is champion, release 2 runs in slot b; Envoy is in front of them."""
-
-    home: Home
-    plane: LocalPlane
-    design: Design
-    ports: Ports
-    asked: list[bytes]
-
-    def ask(self, number: int) -> bytes:
-        """Candidates for some user with a history."""
-        return self.asked[number % len(self.asked)]
-
-    def plant(self, slot: Slot, **faults: float) -> None:
-        httpx.put(f"http://127.0.0.1:{self.ports.slot(slot)}/faults", json=faults).raise_for_status()
-
-    def workers(self, slot: Slot) -> set[int]:
-        """Processes that answer; their parent only starts them."""
-        leader = processes.find(self.home, process_name(slot))
-        assert leader is not None
-        found = set()
-        for child in leader.children(recursive=True):
-            with suppress(psutil.Error):  # it has just ended
-                if any("worker" in part for part in child.cmdline()):
-                    found.add(child.pid)
-        return found
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from batch_run import NOBODY, POOL, TOP, in_mode
 from feature_log_wait import logged
 from model_server import Server, running, train
-from test_batch import NOBODY, POOL, TOP, in_mode
 
 from mlsd import clock
 from mlsd.batch.run import Model, write
