@@ -153,14 +153,17 @@ def test_nothing_listening_fails(quick: Design, home: Home) -> None:
 
 
 def test_the_queueing_model_agrees_with_a_real_queue(quick: Design, home: Home) -> None:
-    """5.15: two at a time, 15 ms each, 100 a second as independent users come: load 0.75, one in ten waits long."""
+    """5.15: two at a time, 15 ms each, 100 a second as independent users come: load 0.75, one in ten waits long.
+
+    Only from below: a busy machine adds to a real queue, nothing takes away. `test_capacity` holds both sides.
+    """
     with serving(slow_s=0.015, lanes=2) as host:
         sent = sender.start(quick, home, host=host, seconds=4, pattern=sender.Pattern(poisson=True)).wait()
     assert sent.failed == 0
     assert 330 < sent.sent < 470
     modelled = quantile_ms(Service([17.0] * 100, busy_ms=15.3, cs2=0.0), 2, 100.0, 0.9)
-    assert modelled > 30  # it does queue
-    assert sent.total.at(90) == pytest.approx(modelled, rel=0.5, abs=15)
+    assert modelled > 40  # evenly spaced they would all take 17
+    assert sent.total.at(90) > 0.6 * modelled
 
 
 @pytest.fixture

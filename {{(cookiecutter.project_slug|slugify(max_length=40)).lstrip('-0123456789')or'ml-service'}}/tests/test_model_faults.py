@@ -19,6 +19,7 @@ from gameday import Seen
 from miniature import first_free_port
 from model_server import Server, candidates, running, store_items, store_users, train
 
+from mlsd.bundle import ModelRefused
 from mlsd.delivery.models import RegistryModels
 from mlsd.design import Design
 from mlsd.engines.select import compile_engine
@@ -28,8 +29,11 @@ from mlsd.local import processes, stack
 from mlsd.local.plane import local_plane
 from mlsd.local.ports import find_ports
 from mlsd.problem import Problem
+from mlsd.scoring import Bundle
+from mlsd.serving import keeping
 from mlsd.serving.feature_log import read_records
 from mlsd.serving.keeping import Keeper
+from mlsd.serving.loading import load_model
 from mlsd.serving.release import Release
 from mlsd.training import fetch
 
@@ -171,7 +175,7 @@ def test_a_server_starts_compiled_when_training_has_left_the_object(
 def test_a_model_of_another_project_is_refused(
     served: Home, patient_design: Design, problem: Problem, monkeypatch: pytest.MonkeyPatch, seen: Seen
 ) -> None:
-    monkeypatch.setattr("mlsd.serving.keeping.bring", lambda *_: None)
+    monkeypatch.setattr(keeping, "bring", lambda *_: None)
     folder = served.models / "foreign"
     digest = bundled(folder, boosted())
     release = Release(release_id=1, model_version=9, model_dir=str(folder), model_digest=digest)
@@ -179,6 +183,27 @@ def test_a_model_of_another_project_is_refused(
     keeper.stop()
     seen(keeper.why)
     assert put == [] and "trained for other features" in keeper.why
+
+
+def test_an_error_that_nobody_foresaw_is_not_the_last_try(
+    served: Home, patient_design: Design, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """5.11: whatever loading raises, the process asks for its model again."""
+    release = train(served, patient_design, problem, 6)
+    errors = iter([ModelRefused("not there yet"), SystemError("odd"), MemoryError("full")])
+
+    def load(*arguments: Any) -> Bundle:
+        for error in errors:
+            raise error
+        return load_model(*arguments)
+
+    monkeypatch.setattr(keeping, "load_model", load)
+    monkeypatch.setattr(keeping, "bring", lambda *_: None)
+    monkeypatch.setattr(keeping, "RETRY_S", 0.01)
+    keeper, put = keep(served, patient_design, problem, release)
+    assert within(20, lambda: len(put) > 0)
+    keeper.stop()
+    assert keeper.why == ""
 
 
 @pytest.mark.slow

@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from mlsd import arrays
 from mlsd.data.tables import load_tables
 from mlsd.design import Design
 from mlsd.errors import UserError
@@ -18,6 +21,7 @@ from mlsd.features.store import open_store
 from mlsd.home import Home
 from mlsd.problem import Problem
 from mlsd.serving import items as module
+from mlsd.serving import watching
 from mlsd.serving.items import ItemStore, most_bytes
 
 AT = datetime(2026, 3, 4, tzinfo=UTC)
@@ -139,6 +143,24 @@ def test_a_new_snapshot_is_taken_and_a_damaged_or_huge_one_refused_while_the_old
     assert items.snapshot.rows(np.array([7]))[0].tolist() == [[2.0] * len(problem.item_columns)]
     last = wide(home, problem, 5.0)
     assert waited(lambda: items.snapshot.version == last)
+
+
+def test_a_snapshot_that_could_not_be_read_for_a_moment_is_taken_later(
+    home: Home, problem: Problem, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "POLL_S", 0.02)
+    monkeypatch.setattr(watching, "RETRY_S", 0.1)
+    first = wide(home, problem, 1.0)
+    items, read = ItemStore(home, problem), arrays.read
+
+    def fails(path: Path, *, mapped: bool = False) -> NDArray[Any]:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(arrays, "read", fails)
+    second = wide(home, problem, 2.0)
+    assert waited(lambda: f"snapshot {first} stays in use: no room" in caplog.text)
+    monkeypatch.setattr(arrays, "read", read)
+    assert waited(lambda: items.snapshot.version == second)
 
 
 def test_the_bound_leaves_half_a_replica_while_snapshots_are_swapped(design: Design) -> None:

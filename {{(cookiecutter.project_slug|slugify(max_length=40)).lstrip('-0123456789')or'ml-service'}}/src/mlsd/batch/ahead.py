@@ -1,9 +1,9 @@
 """What the request path asks before it scores: is there an answer, or are there candidates, made ahead?"""
 
 import logging
-import threading
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from mlsd.problem import Problem
 from mlsd.serving.ranking import POPULARITY, popular
 from mlsd.serving.release import Release
 from mlsd.serving.request import RankRequest
+from mlsd.serving.watching import Refused, watch
 
 LOGGER = logging.getLogger("mlsd.ahead")
 POLL_S = 1.0
@@ -71,37 +72,31 @@ class Ahead:
         self._max_age = timedelta(hours=design.batch.max_age_h)
         self._table: Table | None = None
         self._popular: tuple[str, NDArray[np.int64]] = ("", np.empty(0, np.int64))
-        self._name = self._refused = ""
-        self._look()
-        threading.Thread(target=self._watch, name="batch", daemon=True).start()
+        self._name, self._refused = "", Refused()
+        watch(self._look, POLL_S, LOGGER, lambda: "answers made ahead", at_once=True)
 
     @classmethod
     def of(cls, design: Design, home: Home, problem: Problem, items: Items, release: Release) -> "Ahead | None":
         """What the design's serving mode needs; None for online."""
         return None if design.serving_mode == "online" else cls(design, home, problem, items, release)
 
-    def _watch(self) -> None:
-        pause = threading.Event()
-        while not pause.wait(POLL_S):
-            self._look()
-
     def _look(self) -> None:
         self._rank_popular()
         folder = current(self._home, self._release.model_version, self._release.model_digest)
-        if folder is None or folder.name in {self._name, self._refused}:
+        if folder is None or folder.name == self._name or self._refused.holds(folder.name):
             return
-        try:
-            table = Table.load(folder)
-            if table.meta.model_digest != self._release.model_digest:
-                raise UserError(f"{folder}: made by model {table.meta.model_digest[:12]}, not by this one")
-            if tuple(table.meta.user_columns) != tuple(self._problem.user_columns):
-                raise UserError(f"{folder}: its user columns are not the problem's; run `mlsd batch` again")
-        except (UserError, OSError) as error:
-            self._refused = folder.name
-            LOGGER.error("answers made ahead: %s", error)
-            return
-        self._name, self._table = folder.name, table
-        LOGGER.info("answers made ahead in use: %s, %d users", folder.name, len(table.ids))
+        self._refused.add(folder.name)
+        self._table = self._load(folder)
+        self._name = folder.name
+        LOGGER.info("answers made ahead in use: %s, %d users", folder.name, len(self._table.ids))
+
+    def _load(self, folder: Path) -> Table:
+        table = Table.load(folder)
+        if table.meta.model_digest != self._release.model_digest:
+            raise UserError(f"{folder}: made by model {table.meta.model_digest[:12]}, not by this one")
+        if tuple(table.meta.user_columns) != tuple(self._problem.user_columns):
+            raise UserError(f"{folder}: its user columns are not the problem's; run `mlsd batch` again")
+        return table
 
     def _rank_popular(self) -> None:
         """The most popular items of the snapshot in use, for a request that nothing was made for."""

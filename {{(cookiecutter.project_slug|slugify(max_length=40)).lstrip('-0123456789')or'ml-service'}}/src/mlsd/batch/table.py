@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mlsd import arrays
 from mlsd.errors import UserError
 from mlsd.home import Home, replacing
 
@@ -72,7 +73,7 @@ class Table:
         """
         try:
             meta = Meta.model_validate_json((folder / "meta.json").read_bytes())
-            ids, items = np.load(folder / "ids.npy", mmap_mode="r"), np.load(folder / "items.npy")
+            ids, items = arrays.read(folder / "ids.npy", mapped=True), arrays.read(folder / "items.npy")
             users = np.memmap(folder / "users.bin", user_record(meta), "r")
         except FileNotFoundError as error:
             raise UserError(f"{error.filename}: not found; run `mlsd batch` first") from None

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mlsd import arrays
 from mlsd.bundle import Finite, Sha256, sha256
 from mlsd.engines.base import EQUAL, EngineUnavailable
 from mlsd.home import write_json
@@ -97,8 +98,8 @@ def verified(engines: Path, model_sha256: str) -> tuple[Path, NDArray[np.float32
         record = Record.model_validate_json((folder / RECORD).read_bytes())
         _verified(folder / OBJECT, record.object_sha256)
         _verified(folder / PROBE, record.probe_sha256)
-        with np.load(folder / PROBE, allow_pickle=False) as probe:
-            rows, raw = probe["rows"], probe["raw"]
+        probe = arrays.read_all(folder / PROBE)
+        rows, raw = probe["rows"], probe["raw"]
     except FileNotFoundError as error:
         raise EngineUnavailable(f"{error.filename}: not compiled yet") from None
     except (OSError, ValidationError, ValueError, KeyError) as error:

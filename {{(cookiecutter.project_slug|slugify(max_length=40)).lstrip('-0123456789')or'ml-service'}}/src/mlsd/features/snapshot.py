@@ -7,16 +7,15 @@ import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsd import arrays
 from mlsd.errors import UserError
 from mlsd.home import Home, replacing
 
-# What NumPy and the JSON reader make of torn files.
-_DAMAGED = (ValueError, KeyError, TypeError, OSError, EOFError, SyntaxError, TokenError)
+_DAMAGED = (ValueError, KeyError, TypeError, OSError)
 _SPARSE = 16
 
 
@@ -46,8 +45,8 @@ class Snapshot:
         """
         try:
             meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-            ids = np.load(folder / "ids.npy", mmap_mode=None if in_memory else "r")
-            columns = np.load(folder / "columns.npy", mmap_mode=None if in_memory else "r")
+            ids = arrays.read(folder / "ids.npy", mapped=not in_memory)
+            columns = arrays.read(folder / "columns.npy", mapped=not in_memory)
             written_at = datetime.fromisoformat(meta["written_at"])
             names = tuple(meta["columns"])
         except FileNotFoundError as error:

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import threading
 import time
 
 import numpy as np
@@ -14,6 +13,7 @@ from mlsd.errors import UserError
 from mlsd.features.snapshot import Snapshot, current_version, size
 from mlsd.home import Home
 from mlsd.problem import Problem
+from mlsd.serving.watching import Refused, watch
 
 LOGGER = logging.getLogger("mlsd.items")
 POLL_S = 1.0
@@ -34,7 +34,7 @@ def most_bytes(design: Design) -> float:
 
 
 class ItemStore:
-    """The snapshot in use, and the thread that looks for the next one."""
+    """The snapshot in use, swapped when a newer one can be had."""
 
     def __init__(self, home: Home, problem: Problem, most_bytes: float = math.inf) -> None:
         """Load the current snapshot.
@@ -48,8 +48,9 @@ class ItemStore:
             UserError: there is none, it is too large or damaged, or its columns are not the problem's.
         """
         self._home, self._problem, self._most_bytes = home, problem, most_bytes
+        self._refused = Refused()
         self.snapshot = self._load()
-        threading.Thread(target=self._watch, name="snapshots", daemon=True).start()
+        watch(self._look, POLL_S, LOGGER, lambda: f"snapshot {self.snapshot.version} stays in use")
 
     def _load(self) -> Snapshot:
         started, folder = time.perf_counter(), self._home.snapshots / current_version(self._home)
@@ -65,17 +66,10 @@ class ItemStore:
         )
         return snapshot
 
-    def _watch(self) -> None:
-        pause = threading.Event()
-        refused, said = "", ""
-        while not pause.wait(POLL_S):
-            clock.reread()  # a synthetic world may have jumped to the time when its labels are mature
-            try:
-                version = current_version(self._home)
-                if version not in {self.snapshot.version, refused}:
-                    refused = version
-                    self.snapshot = self._load()
-            except (OSError, UserError, ValueError) as error:
-                if said != str(error):
-                    LOGGER.error("snapshot %s stays in use: %s", self.snapshot.version, error)
-                said = str(error)
+    def _look(self) -> None:
+        clock.reread()  # a synthetic world may have jumped to the time when its labels are mature
+        version = current_version(self._home)
+        if version == self.snapshot.version or self._refused.holds(version):
+            return
+        self._refused.add(version)
+        self.snapshot = self._load()

@@ -74,13 +74,20 @@ class Keeper:
         LOGGER.info("model %d is scored by %s", self._release.model_version, bundle.engine)
         return bundle
 
+    def _try_again(self) -> Bundle | None:
+        try:
+            return self._try()
+        except Exception:  # what nobody foresaw must not be the last try
+            LOGGER.exception("model not loaded; tried again in %.0f s", RETRY_S)
+            return None
+
     def _run(self, bundle: Bundle | None) -> None:
         tries = 0
         while bundle is None:
             if tries % FETCH_EVERY == 0:
                 self._fetch()
             tries += 1
-            bundle = self._try()
+            bundle = self._try_again()
             if bundle is None and self._stopped.wait(RETRY_S):
                 return
         if self._improves(bundle):
