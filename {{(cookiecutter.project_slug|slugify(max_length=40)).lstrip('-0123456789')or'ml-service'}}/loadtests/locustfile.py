@@ -7,14 +7,11 @@ locust -f loadtests/locustfile.py --headless --host http://127.0.0.1:8600 \\
 
 import gc
 import json
-import random
 import re
 import time
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from gevent.pool import Pool
 from hdrh.histogram import HdrHistogram
 from locust import FastHttpUser, events, task
 from locust.env import Environment
+from schedule import arrivals, read_traffic
 
 IN_FLIGHT = 2000
 TIMEOUT_S = 10.0
@@ -32,7 +30,6 @@ PERCENTILES = (10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100)
 TIMING = re.compile(r"(\w+);dur=([0-9.]+)")
 DEGRADED, REASON, HEAD_BYTES = re.compile(rb'"degraded":\[([^\]]*)\]'), re.compile(r"\w+"), 1000
 OK, SHED = 200, 429
-SEED = 7
 
 
 def histogram() -> HdrHistogram:
@@ -161,37 +158,6 @@ class Measured:
 
 def _micros(seconds: float) -> int:
     return min(max(int(seconds * 1e6), 1), LONGEST_US)
-
-
-def arrivals(options: Any) -> Iterator[float]:
-    """Intended starts, seconds: evenly spaced or (`--poisson`) as independent users come, drawn ahead from one seed.
-
-    Between `--spike-from` and `--spike-to` of the measured time the rate is `--spike-factor` times as high.
-    """
-    draw, warmup = random.Random(SEED), options.warmup
-    edges = (0.0, warmup + options.spike_from, warmup + options.spike_to, warmup + options.seconds)
-    for (start, stop), factor in zip(pairwise(edges), (1.0, options.spike_factor, 1.0), strict=True):
-        rate = options.rps * factor
-        if not options.poisson:
-            yield from (start + k / rate for k in range(round((stop - start) * rate)))
-            continue
-        now = start + draw.expovariate(rate)
-        while now < stop:
-            yield now
-            now += draw.expovariate(rate)
-
-
-def read_traffic(path: Path, *, users_only: bool) -> list[tuple[bytes, dict[str, str]]]:
-    """Bodies to send and their headers, one per line of the file; `users_only` leaves the candidates out."""
-    requests = []
-    for line in path.read_bytes().splitlines():
-        content = json.loads(line)
-        user = str(content["user_id"])
-        if users_only:
-            del content["candidates"]
-        body = json.dumps(content).encode() if users_only else line
-        requests.append((body, {"content-type": "application/json", "x-user-id": user}))
-    return requests
 
 
 MEASURED = Measured()

@@ -14,7 +14,7 @@ from mlsd.data import step as data_step
 from mlsd.design import Design, load_design
 from mlsd.features import step as features_step
 from mlsd.home import Home, find_home
-from mlsd.local import processes
+from mlsd.local import envoy, processes
 from mlsd.problem import Problem, Tables, load_problem
 
 if TYPE_CHECKING:
@@ -141,8 +141,9 @@ def quick_design(design: Design) -> Design:
 
 
 @pytest.fixture
-def miniature(quick_design: Design, home: Home, free_port: int) -> Iterator[Miniature]:
-    """A stack around a small model server, not started yet."""
+def miniature(quick_design: Design, home: Home, free_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Miniature]:
+    """A stack around a small model server, not started yet; its edge waits 3 s for an answer on a busy machine."""
+    monkeypatch.setattr(envoy, "TIMEOUT_FACTOR", 3000 / quick_design.latency.service_ms)
     yield Miniature(quick_design, home)
     processes.stop_all(home, grace_s=1.0)
 

@@ -204,3 +204,11 @@ def candidates(snapshot: Snapshot, count: int, seed: int = 0) -> list[int]:
     """Different item ids that the snapshot knows."""
     found: list[int] = np.random.default_rng(seed).choice(snapshot.ids, count, replace=False).tolist()
     return found
+
+
+def asked(server: Server, user: int, count: int = 300, seed: int = 0) -> dict[str, object]:
+    return {"user_id": user, "candidates": candidates(current(server.home), count, seed), "device": "mobile"}
+
+
+def faults(server: Server, **wanted: object) -> int:
+    return httpx.put(f"{server.url}/faults", json=wanted).status_code

@@ -116,11 +116,10 @@ def test_a_newer_run_is_taken_up_and_a_damaged_one_is_not(made: Made, small_desi
     shutil.copytree(done.folder, damaged)
     (damaged / "users.bin").write_bytes((done.folder / "users.bin").read_bytes()[:-1])
     (folder / "current").write_text(damaged.name)
-    ahead._look()
+    with pytest.raises(UserError, match="run `mlsd batch` again"):
+        ahead._look()
     before = age()
     assert before > 0
-    with pytest.raises(UserError, match="run `mlsd batch` again"):
-        Table.load(damaged)
     shutil.rmtree(damaged)
     again = write(design, home, problem, Model(1, bundle), current_snapshot(home), clock.now())
     wait_until_younger_than(Table.load(again.folder).meta.written_at)

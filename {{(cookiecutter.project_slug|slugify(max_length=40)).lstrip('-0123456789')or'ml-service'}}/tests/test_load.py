@@ -1,23 +1,16 @@
 """The load gate: a stall cannot hide, no answers are no pass, a client that lags measures nothing."""
 
 import json
-import sys
-import threading
 import time
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
 
 import pytest
-from hdrh.histogram import HdrHistogram
+from load_summaries import failed, summary, timeline
+from ranking_stand_in import Model, serving
 
 from mlsd.design import Design
 from mlsd.errors import UserError
 from mlsd.home import Home
-from mlsd.local import load, load_checks, processes, sender
-from mlsd.local.baseline import Baseline, check, stored
+from mlsd.local import load, load_checks, sender
 from mlsd.local.calibration import Speed
 from mlsd.local.measured import LoadSummary
 from mlsd.local.usage import Watch
@@ -29,76 +22,6 @@ from mlsd.result import StepResult
 pytestmark = pytest.mark.slow
 
 
-TIMING = "features;dur=0.4, inference;dur=1.5, post;dur=0.2, service;dur=2.2"
-
-
-class Model(BaseHTTPRequestHandler):
-    """Answers at once; can freeze for a second at its 100th request, be slow, or refuse beyond a rate."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-    lock = threading.Lock()
-    stalls = False
-    slow_s = 0.0
-    most_a_second = 10**9
-    seen = 0
-    frozen_until = 0.0
-    times: ClassVar[deque[float]] = deque()
-    lanes: ClassVar[threading.Semaphore] = threading.Semaphore(1000)
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        now = time.monotonic()
-        with self.lock:
-            Model.seen += 1
-            if self.stalls and self.seen == 100:
-                Model.frozen_until = now + 1.0
-            while self.times and self.times[0] < now - 1:
-                self.times.popleft()
-            refused = len(self.times) >= self.most_a_second
-            if not refused:
-                self.times.append(now)
-        with self.lanes:
-            time.sleep(max(0.0, self.frozen_until - now) + (0 if refused else self.slow_s))
-        status = 429 if refused else 200
-        self.send_response(status if self.headers["x-user-id"] == "7" else 400)
-        self.send_header("content-length", "2")
-        self.send_header("server-timing", TIMING)
-        self.send_header("x-mlsd-model-version", "3")
-        self.end_headers()
-        self.wfile.write(b"{}")
-        self.wfile.flush()
-
-    def log_message(self, *_: object) -> None:
-        """Keep the test's output clean."""
-
-
-class Server(ThreadingHTTPServer):
-    """A thread per connection."""
-
-    request_queue_size = 256
-    daemon_threads = True
-
-
-@contextmanager
-def serving(
-    *, port: int = 0, stalls: bool = False, slow_s: float = 0.0, most: int = 10**9, lanes: int = 1000
-) -> Iterator[str]:
-    Model.stalls, Model.slow_s, Model.most_a_second = stalls, slow_s, most
-    Model.lanes = threading.Semaphore(lanes)
-    Model.seen, Model.frozen_until = 0, 0.0
-    server = Server(("127.0.0.1", port), Model)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 @pytest.fixture
 def quick(design: Design, home: Home) -> Design:
     """The design with a short run, and one request to send."""
@@ -107,10 +30,6 @@ def quick(design: Design, home: Home) -> Design:
     content = design.model_dump(mode="json")
     content["load_test"] |= {"rps": 100, "seconds": 3}
     return Design.model_validate(content)
-
-
-def failed(design: Design, sent: LoadSummary) -> set[str]:
-    return {check.name for check in load_checks.checks(design, sent) if not check.passed}
 
 
 def test_one_stall_of_a_second_fails_the_gate_though_most_answers_are_fast(quick: Design, home: Home) -> None:
@@ -259,124 +178,6 @@ def test_a_new_baseline_is_saved_on_purpose_only(patient: Design, home: Home, mo
     assert load.run(patient, home, save_baseline=True).passed
     assert load.run(patient, home).passed
     assert load.run(patient, home, rps=41).passed  # another rate has a baseline of its own
-
-
-def baseline_of(p99_ms: float, *, work_ms: float = 1.0, other_work: float = 0.0, held_up_ms: float = 0.1) -> Baseline:
-    speed = Speed(work_ms=work_ms, held_up_ms=held_up_ms)
-    return Baseline(shape="steady", rps=80, p50_ms=1, p99_ms=p99_ms, speed=speed, other_work=other_work, candidates=500)
-
-
-@pytest.mark.parametrize(
-    ("now", "passed"),
-    [
-        (baseline_of(119.0), True),
-        (baseline_of(121.0), False),
-        (baseline_of(230.0, work_ms=2.0), True),  # a machine half as fast
-        (baseline_of(250.0, work_ms=2.0), False),
-        (baseline_of(70.0, work_ms=0.5), False),  # twice as fast, and still slow
-        (baseline_of(190.0, other_work=0.4), True),  # others took 40 % of the machine
-        (baseline_of(210.0, other_work=0.4), False),
-    ],
-)
-def test_the_machine_is_factored_out_of_the_comparison(now: Baseline, *, passed: bool) -> None:
-    assert check(baseline_of(100.0), now, 0.2).passed == passed
-
-
-def test_small_times_are_not_compared_finer_than_the_machine_can_tell() -> None:
-    assert check(baseline_of(4.0), baseline_of(7.9), 0.2).passed
-    assert not check(baseline_of(4.0), baseline_of(8.1), 0.2).passed
-    assert check(baseline_of(4.0), baseline_of(13.0, held_up_ms=10.0), 0.2).passed
-
-
-def test_a_damaged_baseline_is_named(patient: Design, home: Home) -> None:
-    home.baselines.mkdir(parents=True)
-    (home.baselines / "steady-80.json").write_text("{}")
-    with pytest.raises(UserError, match=r"steady-80\.json: not a baseline .* `mlsd load --save-baseline`"):
-        stored(home, baseline_of(1.0))
-
-
-def timeline(p99_ms: list[float]) -> list[dict[str, object]]:
-    def latencies(ms: float) -> dict[str, object]:
-        values = HdrHistogram(1, 120_000_000, 3)
-        values.record_value(int(ms * 1e3))
-        return {"count": 1, "p99_ms": ms, "encoded": values.encode().decode()}
-
-    return [{"t": t, "answers": {"1": 1}, "latencies": latencies(ms)} for t, ms in enumerate(p99_ms)]
-
-
-def test_p99_that_drifts_up_fails_a_soak_and_one_that_jumps_about_does_not() -> None:
-    assert not load_checks.drift(summary(timeline=timeline([20 + t for t in range(60)])), 0.2).passed
-    assert load_checks.drift(summary(timeline=timeline([20 + 9 * (t % 2) for t in range(60)])), 0.2).passed
-    assert load_checks.drift(summary(timeline=timeline([50 - t / 2 for t in range(60)])), 0.2).passed
-    assert not load_checks.drift(summary(timeline=timeline([20.0] * 3)), 0.2).passed
-
-
-LEAK = """
-import http.server, threading, time
-kept = []
-class Ready(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200); self.end_headers()
-    def log_message(self, *_): pass
-threading.Thread(target=http.server.HTTPServer(("127.0.0.1", {port}), Ready).serve_forever, daemon=True).start()
-while True:
-    kept.append(bytearray({bytes})); time.sleep(0.05)
-"""
-
-
-@pytest.mark.parametrize(("leaks", "passed"), [(2**20, False), (1, True)])
-def test_memory_that_grows_fails_a_soak(home: Home, free_port: int, *, leaks: int, passed: bool) -> None:
-    """A real process in a slot's place, watched for three seconds."""
-    program = LEAK.format(port=free_port, bytes=leaks)
-    url = f"http://127.0.0.1:{free_port}/"
-    processes.start(home, "slot-a", [sys.executable, "-c", program], env={}, ready_url=url)
-    try:
-        with Watch(home) as watch:
-            time.sleep(3.0)
-    finally:
-        processes.stop(home, "slot-a")
-    assert load_checks.growth(watch.samples).passed == passed
-    assert not load_checks.growth([]).passed
-
-
-def summary(**changes: object) -> LoadSummary:
-    fine = {"count": 1000, "p50_ms": 2.0, "p99_ms": 5.0, "max_ms": 9.0}
-    content = {
-        "started_at": 0.0,
-        "sent": 1000,
-        "errors": 0,
-        "warmup": 0,
-        "warmup_errors": 0,
-        "codes": {"200": 1000},
-        "total": fine,
-        "lag": fine,
-        "hops": dict.fromkeys(("features", "inference", "post", "edge"), fine),
-        "by_version": {"1": fine},
-        "timeline": [],
-    }
-    return LoadSummary.model_validate(content | changes)
-
-
-def test_no_answers_are_no_pass(design: Design) -> None:
-    (only,) = load_checks.checks(design, summary(sent=0, total={}))
-    assert not only.passed
-
-
-@pytest.mark.parametrize("hop", ["features", "inference", "post", "edge"])
-def test_each_hop_has_its_gate(design: Design, hop: str) -> None:
-    """5.05: a hop over its budget fails by name, and so does one that nobody measured."""
-    slow = {"count": 1000, "p99_ms": getattr(design.latency.hops_ms, hop) + 0.1}
-    hops = summary().model_dump()["hops"]
-    assert failed(design, summary()) == set()
-    assert failed(design, summary(hops=hops | {hop: slow})) == {f"{hop} p99"}
-    del hops[hop]
-    assert failed(design, summary(hops=hops)) == {f"{hop} p99"}
-
-
-def test_errors_and_a_lagging_client_have_gates(design: Design) -> None:
-    assert failed(design, summary(errors=2)) == {"error rate"}
-    lag = {"count": 1000, "p99_ms": design.load_test.max_client_lag_ms + 1}
-    assert failed(design, summary(lag=lag)) == {"client's own lag p99"}
 
 
 def test_without_traffic_the_run_says_how_to_get_some(design: Design, home: Home) -> None:

@@ -1,7 +1,6 @@
 """The training pipeline: what compiles is what runs, and every way it can refuse has its own answer."""
 
 import json
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,17 +10,12 @@ import pytest
 import yaml
 from frames import training_frame
 
-from mlsd.clock import _offset
-from mlsd.delivery.ledger import Ledger
-from mlsd.delivery.records import Model
 from mlsd.design import Design
 from mlsd.errors import GateError, UserError
 from mlsd.home import Home, write_json
-from mlsd.pipelines import local_run, retrain, steps, training
+from mlsd.pipelines import local_run, steps
 from mlsd.pipelines.graph import compile_pipeline
-from mlsd.problem import Problem, load_problem
-from mlsd.result import StepResult
-from mlsd.scoring import load_bundle
+from mlsd.problem import load_problem
 from mlsd.training import registry
 from mlsd.training.selection import InService
 
@@ -208,65 +202,3 @@ def test_a_step_that_breaks_down_points_at_the_log(home: Home, design: Design) -
         local_run.run_pipeline(
             home, Path(run.folder), {**arguments, "home": str(home.root), "folder": str(home.root / "elsewhere")}
         )
-
-
-@pytest.fixture(scope="module")
-def trained(
-    tmp_path_factory: pytest.TempPathFactory, featured_home: Home, small_design: Design, problem: Problem
-) -> tuple[Home, StepResult]:
-    """A state folder after `mlsd train`: four processes, started by kfp."""
-    home = Home(tmp_path_factory.mktemp("trained") / "mlsd")
-    shutil.copytree(featured_home.root, home.root)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLSD_HOME", str(home.root))
-        _offset.cache_clear()
-        result = training.run(small_design, home, problem)
-        result.save(home)
-    _offset.cache_clear()
-    return home, result
-
-
-def test_the_pipeline_runs_here_from_the_tables_to_the_registry(
-    trained: tuple[Home, StepResult], small_design: Design
-) -> None:
-    """4.14, 4.02: the very graph that compiles; NDCG@10 of each family and its difference to popularity are told."""
-    home, result = trained
-    assert result.passed, result.checks
-    ladder = result.details["ladder"]
-    assert isinstance(ladder, list) and [row["family"] for row in ladder][:2] == ["popularity", "logistic_regression"]
-    assert all(
-        {"ndcg10", "ndcg10_ci", "lift", "lift_ci", "p99_ms", "slices", "passed", "reason"} <= set(row) for row in ladder
-    )
-    assert result.checks[0].name == "NDCG@10 over popularity"
-    by_alias = {alias: entry for entry in registry.versions(home, small_design) for alias in entry.aliases}
-    for role in ("champion", "challenger"):
-        assert by_alias[role].version == result.details[role]
-        assert by_alias[role].digest == result.details[f"{role}_digest"]
-        load_bundle(Path(str(result.details[f"{role}_folder"])), by_alias[role].digest)
-
-
-def test_nothing_is_written_outside_the_state_folder_by_a_run(trained: tuple[Home, StepResult]) -> None:
-    home, _ = trained
-    assert not (Path.cwd() / "local_outputs").exists() and not (Path.cwd() / "mlruns").exists()
-    assert (home.root / "pipelines" / "1" / "pipeline.yaml").exists()
-    assert "Pipeline" in (home.logs / "train.log").read_text()
-
-
-def test_without_new_data_there_is_no_retraining(
-    trained: tuple[Home, StepResult], small_design: Design, problem: Problem, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """3.27: no new data, no run, reason told."""
-    home, _ = trained
-    monkeypatch.setenv("MLSD_HOME", str(home.root))
-    result = retrain.run(small_design, home, problem)
-    assert not result.passed and result.summary.startswith("no new data")
-    assert [path.name for path in (home.root / "pipelines").iterdir() if path.name.isdigit()] == ["1"]
-
-
-def test_the_model_in_service_is_that_of_the_live_release(home: Home) -> None:
-    assert training.in_service(home) is None
-    ledger = Ledger(home.releases_db)
-    assert training.in_service(home) is None
-    ledger.found(Model(version=4, digest="ab" * 32, feature_service="ranking_v1", code_version="src-1"), "d", "test")
-    held = training.in_service(home)
-    assert held == InService(version=4, folder=str(home.models / f"4-{'ab' * 6}"), digest="ab" * 32)

@@ -5,14 +5,13 @@ import shutil
 import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import redis
 from gameday import Seen
+from redis_rows import STRANGER, online, read, same, session, stored, write
 from redis_server import RedisServer, free_port, redis_server
 from tcp_proxy import tcp_proxy
 
@@ -31,7 +30,6 @@ from mlsd.problem import Problem, Tables
 pytestmark = pytest.mark.slow
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
-STRANGER = 123_456_789
 Frames = dict[str, pd.DataFrame]
 
 
@@ -75,13 +73,6 @@ def reader(home: Home, small_design: Design, problem: Problem) -> Reader:
     return open_reader(small_design, home, problem.user_views)
 
 
-def online(home: Home, design: Design, view: str, columns: tuple[str, ...], key: str, ids: list[int]) -> Any:
-    """Feast's own answer as an array."""
-    references = [f"{view}:{name}" for name in columns]
-    answer = open_store(design, home).get_online_features(references, [{key: one} for one in ids]).to_dict()
-    return np.array([answer[name] for name in columns], dtype=np.float32).T
-
-
 def test_every_user_and_item_is_read_as_feast_reads_them(
     homes: dict[str, Home], server: RedisServer, small_design: Design, problem: Problem, world: Tables,
     monkeypatch: pytest.MonkeyPatch,
@@ -111,26 +102,6 @@ def test_every_user_and_item_is_read_as_feast_reads_them(
         found.tobytes()
         == online(homes["redis"], small_design, "post", problem.item_columns, "item_id", items.tolist()).tobytes()
     )
-
-
-def session(problem: Problem, user: int, at: datetime, value: float) -> pd.DataFrame:
-    columns = problem.user_views["interaction"]
-    row = {"user_id": user, "event_timestamp": pd.Timestamp(at)} | dict.fromkeys(columns, value)
-    return pd.DataFrame([row]).astype(dict.fromkeys(columns, "float32"))
-
-
-def stored(reader: Reader, problem: Problem, user: int) -> tuple[float, datetime]:
-    """Value and time of the view that is pushed to."""
-    row = reader.read(user)
-    assert row
-    values = set(row.values[len(problem.user_views["user"]) :].tolist())
-    assert len(values) == 1
-    return values.pop(), row.written["interaction"]
-
-
-def write(home: Home, design: Design, problem: Problem, user: int, at: datetime, value: float) -> None:
-    """Straight through Feast's SDK, past all checks of ours."""
-    open_store(design, home).write_to_online_store("interaction", session(problem, user, at, value))
 
 
 @pytest.mark.fault("Future-dated row (clock skew)", "rejected at ingestion; entity not poisoned")
@@ -203,17 +174,6 @@ def test_a_user_without_times_is_unknown_and_a_lost_view_is_empty(
         mine.read(911)
 
 
-async def _read(store: RedisStore, user: int, within_s: float = 5.0) -> Any:
-    reading = store.begin(user)
-    assert reading is not None
-    try:
-        return await asyncio.wait_for(reading, within_s)
-    except redis.ConnectionError:
-        return "lost"
-    except TimeoutError:
-        return "late"
-
-
 def test_a_late_answer_is_never_taken_for_the_next_users(
     server: RedisServer, homes: dict[str, Home], small_design: Design, problem: Problem
 ) -> None:
@@ -225,24 +185,20 @@ def test_a_late_answer_is_never_taken_for_the_next_users(
         store = RedisStore(f"redis://127.0.0.1:{proxy.port}/0", small_design.name, problem.user_views)
 
         async def scenario() -> None:
-            assert same(await _read(store, 1), expected[1])
+            assert same(await read(store, 1), expected[1])
             proxy.delay_s = 0.3
-            assert await _read(store, 1, 0.05) == "late"
+            assert await read(store, 1, 0.05) == "late"
             proxy.restore()
             await asyncio.sleep(0.5)
-            assert same(await _read(store, 2), expected[2])
-            await asyncio.gather(*(_read(store, 1) for _ in range(60)))
+            assert same(await read(store, 2), expected[2])
+            await asyncio.gather(*(read(store, 1) for _ in range(60)))
             assert proxy.open <= CONNECTIONS
             proxy.drop()
-            assert await _read(store, 1) == "lost"
+            assert await read(store, 1) == "lost"
             proxy.restore()
-            assert same(await _read(store, 1), expected[1])
+            assert same(await read(store, 1), expected[1])
 
         asyncio.run(scenario())
-
-
-def same(found: Any, expected: Any) -> bool:
-    return bool(np.array_equal(found.values, expected.values, equal_nan=True)) and found.written == expected.written
 
 
 def test_user_password_and_database_of_the_address_are_used(
@@ -255,10 +211,10 @@ def test_user_password_and_database_of_the_address_are_used(
     at = NOW - timedelta(hours=1)
     open_store(small_design, homes["redis"]).write_to_online_store("interaction", session(problem, 921, at, 3.0))
     assert stored(open_reader(small_design, homes["redis"], problem.user_views), problem, 921) == (3.0, at)
-    assert asyncio.run(_read(RedisStore(good, small_design.name, problem.user_views), 921)).written["interaction"] == at
+    assert asyncio.run(read(RedisStore(good, small_design.name, problem.user_views), 921)).written["interaction"] == at
     assert redis.Redis(port=server.port, db=2).dbsize() == 1
     assert RedisReader(server.url, small_design.name, problem.user_views, timeout_s=5).read(921) is None
-    assert asyncio.run(_read(RedisStore(wrong, small_design.name, problem.user_views), 921)) == "lost"
+    assert asyncio.run(read(RedisStore(wrong, small_design.name, problem.user_views), 921)) == "lost"
 
 
 def test_a_batch_or_a_push_without_redis_says_so(
@@ -273,28 +229,3 @@ def test_a_batch_or_a_push_without_redis_says_so(
         with pytest.raises(UserError, match=f"MLSD_REDIS_URL: 127.0.0.1:{port}: .*refused") as refused:
             act()
         assert "secret" not in str(refused.value)
-
-
-@pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", "redis://:secret@host:port/0", "redis://host/x"])
-def test_an_address_that_is_not_one_is_refused_without_its_password(
-    url: str, tmp_path: Path, design: Design, problem: Problem, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(REDIS_URL, url)
-    with pytest.raises(UserError, match=r"MLSD_REDIS_URL: found .*expected redis") as refused:
-        open_reader(design, Home(tmp_path), problem.user_views)
-    assert "secret" not in str(refused.value)
-
-
-def test_the_file_that_feast_is_configured_by_holds_no_password(
-    tmp_path: Path, design: Design, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(REDIS_URL, "rediss://me:p%40ss@cache.example:7000/3")
-    store = open_store(design, Home(tmp_path))
-    expected = "cache.example:7000,db=3,socket_timeout=10,socket_connect_timeout=5,ssl=true"
-    assert store.config.online_store.connection_string == f"{expected},username=me,password=p@ss"
-    written = (tmp_path / "feast" / "feature_store.yaml").read_text()
-    assert expected in written
-    assert "p@ss" not in written
-    monkeypatch.setenv(REDIS_URL, "redis://:a,b@cache.example")
-    with pytest.raises(UserError, match="a comma"):
-        open_store(design, Home(tmp_path))

@@ -1,25 +1,17 @@
 """Faults of the online store under requests, through a real model server: quality is lost, never an answer or time."""
 
-import itertools
 import struct
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import httpx
 import numpy as np
-import psutil
 import pytest
-import redis
 from gameday import Seen
-from model_server import Server, candidates, running, train
-from redis_server import RedisServer, fill, redis_server
-from tcp_proxy import Proxy, tcp_proxy
+from model_server import running, train
+from redis_server import fill, redis_server
+from store_stack import Stack, judged, load, wait
+from tcp_proxy import tcp_proxy
 
 from mlsd.design import Design
 from mlsd.features.online_redis import Layout
@@ -31,56 +23,7 @@ from mlsd.problem import Problem
 
 pytestmark = pytest.mark.slow
 
-LOST = {"features_timeout", "features_error", "features_breaker"}
-CLIENTS = 4
 BACK_S = 5.0
-SLACK_MS = 150.0  # of a machine that runs other tests, too
-GUESTS = itertools.count(10_001)
-
-
-@dataclass
-class Stack:
-    """Redis, a proxy before it, and a model server that reads through the proxy."""
-
-    redis: RedisServer
-    proxy: Proxy
-    server: Server
-    layout: Layout
-    hop_ms: float
-    known: list[int]
-
-    @property
-    def threads(self) -> int:
-        """Of all processes of the server."""
-        family = [self.server.process, *self.server.process.children(recursive=True)]
-        return sum(psutil.Process(one.pid).num_threads() for one in family)
-
-    def ask(self, client: httpx.Client, user: int) -> httpx.Response:
-        ids = candidates(current(self.server.home), 100, user)
-        return client.post("/rank", json={"user_id": user, "candidates": ids, "device": "mobile"})
-
-    def whole(self) -> bool:
-        """Whether several answers in a row, each over a new connection, lack nothing."""
-        for user in self.known[:6]:
-            with httpx.Client(base_url=self.server.url, timeout=10) as client:
-                answer = self.ask(client, user)
-                if answer.status_code != 200 or answer.json()["degraded"]:
-                    return False
-        return True
-
-    def store(self, changes: dict[bytes, bytes], like: int) -> int:
-        """A new user with the values of another one, but for these fields; an empty value takes the field away."""
-        user, client = next(GUESTS), redis.Redis(port=self.redis.port)
-        fields: dict[bytes, bytes] = client.hgetall(self.layout.key(like))  # type: ignore[assignment]
-        kept = {name: value for name, value in (fields | changes).items() if value}
-        client.hset(self.layout.key(user), mapping=kept)  # type: ignore[arg-type]
-        return user
-
-    def one(self, user: int) -> Any:
-        with httpx.Client(base_url=self.server.url, timeout=10) as client:
-            answer = self.ask(client, user)
-        assert answer.status_code == 200
-        return answer.json()
 
 
 @pytest.fixture(scope="module")
@@ -117,65 +60,6 @@ def healthy(stack: Stack) -> Iterator[Stack]:
     if stack.redis.process is None:
         stack.redis.start()
     stack.redis.thaw()
-
-
-def wait(condition: Callable[[], bool], within_s: float = 30) -> float:
-    """Seconds until it holds."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < within_s
-        time.sleep(0.02)
-    return time.monotonic() - started
-
-
-@dataclass
-class Load:
-    """Answers of clients that ask without a pause."""
-
-    answers: list[tuple[float, int, list[str], float]] = field(default_factory=list)
-    stop: bool = False
-
-    def run(self, stack: Stack, users: list[int]) -> None:
-        with httpx.Client(base_url=stack.server.url, timeout=10) as client:
-            for user in itertools.cycle(users):
-                if self.stop:
-                    return
-                answer = stack.ask(client, user)
-                content = answer.json() if answer.status_code == 200 else {"degraded": [], "hops_ms": {"features": 0}}
-                row = (time.monotonic(), answer.status_code, content["degraded"], content["hops_ms"]["features"])
-                self.answers.append(row)
-
-    def since(self, moment: float) -> list[tuple[float, int, list[str], float]]:
-        return [answer for answer in self.answers if answer[0] >= moment]
-
-
-@contextmanager
-def load(stack: Stack) -> Iterator[Load]:
-    asking = Load()
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        running = [pool.submit(asking.run, stack, stack.known[k::CLIENTS]) for k in range(CLIENTS)]
-        try:
-            yield asking
-        finally:
-            asking.stop = True
-    for one in running:
-        one.result()
-
-
-def judged(stack: Stack, asking: Load, sick_at: float, well_at: float) -> str:
-    """All answers were 200; those of the sick time say why they are less and kept the hop's deadline."""
-    codes = Counter(code for _, code, _, _ in asking.answers)
-    assert set(codes) == {200}
-    sick = [answer for answer in asking.since(sick_at) if answer[0] < well_at]
-    settled = sick[CLIENTS:]  # asked before it happened
-    assert len(settled) > 20
-    reasons = Counter(reason for _, _, degraded, _ in settled for reason in degraded)
-    assert all(LOST.intersection(degraded) for _, _, degraded, _ in settled)
-    assert reasons["features_breaker"] > len(settled) / 2
-    hops = np.array([hop for _, _, _, hop in settled])
-    assert np.quantile(hops, 0.99) <= stack.hop_ms + SLACK_MS
-    assert np.median(hops) < stack.hop_ms / 2
-    return f"0 of {codes.total():,} 5xx, {len(settled)} flagged, features p99 {np.quantile(hops, 0.99):.1f} ms"
 
 
 def test_the_size_of_the_items_in_memory_is_said(stack: Stack) -> None:
