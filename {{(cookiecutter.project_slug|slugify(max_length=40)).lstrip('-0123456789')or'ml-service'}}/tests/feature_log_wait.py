@@ -1,6 +1,6 @@
 """The record of a request, as soon as the log's own thread has written it."""
 
-import time
+from waiting import within
 
 from mlsd.home import Home
 from mlsd.serving.log_search import find
@@ -11,8 +11,7 @@ WAIT_S = 20
 
 def logged(home: Home, request_id: str) -> Record:
     """Wait for the record of one request."""
-    until = time.monotonic() + WAIT_S
-    while (record := find(home.feature_log, request_id)) is None:
-        assert time.monotonic() < until, f"{request_id} was not logged"
-        time.sleep(0.02)
+    assert within(WAIT_S, lambda: find(home.feature_log, request_id) is not None), f"{request_id} was not logged"
+    record = find(home.feature_log, request_id)
+    assert record is not None
     return record

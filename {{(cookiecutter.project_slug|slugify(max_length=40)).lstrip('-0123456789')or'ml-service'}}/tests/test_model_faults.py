@@ -6,7 +6,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,23 +18,17 @@ from boosters import boosted, bundled, flip
 from gameday import Seen
 from miniature import first_free_port
 from model_server import Server, candidates, running, store_items, store_users, train
+from waiting import within
 
-from mlsd.bundle import ModelRefused
 from mlsd.delivery.models import RegistryModels
 from mlsd.design import Design
-from mlsd.engines.select import compile_engine
 from mlsd.features.snapshot import current
 from mlsd.home import Home
-from mlsd.local import processes, stack
+from mlsd.local import processes, stack, status
 from mlsd.local.plane import local_plane
 from mlsd.local.ports import find_ports
 from mlsd.problem import Problem
-from mlsd.scoring import Bundle
-from mlsd.serving import keeping
 from mlsd.serving.feature_log import read_records
-from mlsd.serving.keeping import Keeper
-from mlsd.serving.loading import load_model
-from mlsd.serving.release import Release
 from mlsd.training import fetch
 
 
@@ -97,15 +91,6 @@ def ready(server: Server) -> bool:
     return httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200
 
 
-def within(seconds: float, fact: Callable[[], bool]) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if fact():
-            return True
-        time.sleep(0.1)
-    return False
-
-
 @pytest.mark.slow
 @pytest.mark.fault("Corrupt model (bit flip)", "a new server never gets ready and says why; it heals with the file")
 def test_a_corrupt_model_never_gets_ready_and_heals(
@@ -119,7 +104,9 @@ def test_a_corrupt_model_never_gets_ready_and_heals(
     flip(path, random.Random(0), path)
     with running(served, patient_design, release) as server:
         answered = [ask(server)["degraded"] for _ in range(20)]
-        assert not ready(server)
+        refused = httpx.get(f"{server.url}/readyz", timeout=5)
+        assert refused.status_code == 503
+        assert "model refused" in refused.text and "model.txt" in refused.text and str(served.root) not in refused.text
         assert all("model_unavailable" in str(degraded) for degraded in answered)
         assert "damaged or altered" in server.log.read_text()
         path.write_bytes(whole)
@@ -154,56 +141,6 @@ def test_the_compiled_engine_is_swapped_in_without_dropping_a_request(
     assert all(answer["degraded"] == [] for answer in answers)
     scores = [{entry["item_id"]: entry["score"] for entry in answer["items"]} for answer in answers]
     assert all(found == pytest.approx(scores[0], abs=1e-9) for found in scores)
-
-
-def keep(home: Home, design: Design, problem: Problem, release: Release) -> tuple[Keeper, list[str]]:
-    put: list[str] = []
-    return Keeper(release, design, problem, current(home), home, lambda bundle: put.append(bundle.engine)), put
-
-
-def test_a_server_starts_compiled_when_training_has_left_the_object(
-    served: Home, patient_design: Design, problem: Problem
-) -> None:
-    release = train(served, patient_design, problem, 4)
-    compile_engine(Path(release.model_dir), release.model_digest, served)
-    keeper, put = keep(served, patient_design, problem, release)
-    keeper.stop()
-    assert (put, keeper.why) == (["lleaves"], "")
-
-
-@pytest.mark.fault("Wrong model (feature list, schema, metric)", "refused by its signature, never ready")
-def test_a_model_of_another_project_is_refused(
-    served: Home, patient_design: Design, problem: Problem, monkeypatch: pytest.MonkeyPatch, seen: Seen
-) -> None:
-    monkeypatch.setattr(keeping, "bring", lambda *_: None)
-    folder = served.models / "foreign"
-    digest = bundled(folder, boosted())
-    release = Release(release_id=1, model_version=9, model_dir=str(folder), model_digest=digest)
-    keeper, put = keep(served, patient_design, problem, release)
-    keeper.stop()
-    seen(keeper.why)
-    assert put == [] and "trained for other features" in keeper.why
-
-
-def test_an_error_that_nobody_foresaw_is_not_the_last_try(
-    served: Home, patient_design: Design, problem: Problem, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """5.11: whatever loading raises, the process asks for its model again."""
-    release = train(served, patient_design, problem, 6)
-    errors = iter([ModelRefused("not there yet"), SystemError("odd"), MemoryError("full")])
-
-    def load(*arguments: Any) -> Bundle:
-        for error in errors:
-            raise error
-        return load_model(*arguments)
-
-    monkeypatch.setattr(keeping, "load_model", load)
-    monkeypatch.setattr(keeping, "bring", lambda *_: None)
-    monkeypatch.setattr(keeping, "RETRY_S", 0.01)
-    keeper, put = keep(served, patient_design, problem, release)
-    assert within(20, lambda: len(put) > 0)
-    keeper.stop()
-    assert keeper.why == ""
 
 
 @pytest.mark.slow
@@ -242,6 +179,9 @@ def test_the_stack_comes_up_without_a_registry(
             assert not up.passed and "popular items only" in up.checks[0].measured
             assert answer.status_code == 200 and "model_unavailable" in answer.json()["degraded"]
             assert httpx.get(f"{ports.edge_url}/readyz", timeout=10).status_code == 503
+            said = {check.name: check for check in status.status(patient_design, served).checks}
+            assert said["envoy"].passed and not said["slot-a"].passed and not said["through the edge"].passed
+            assert "not ready: 503 model refused" in said["slot-a"].measured
         finally:
             processes.stop_all(served, grace_s=1.0)
     seen(f"ready in {took:.1f} s with a silent registry; without a copy popular items, /readyz 503")

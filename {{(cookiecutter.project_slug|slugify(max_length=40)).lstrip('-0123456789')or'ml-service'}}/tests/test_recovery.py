@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from miniature import Miniature
+from waiting import within
 
 from mlsd.delivery.recovery import recover
 from mlsd.local import processes
@@ -34,10 +35,7 @@ def releaser(small: Miniature, tmp_path: Path) -> subprocess.Popen[bytes]:
 
 
 def wait_for(small: Miniature, stage: str) -> None:
-    deadline = time.monotonic() + 60
-    while not any(release.stage == stage for release in small.ledger.releases()[1:]):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    assert within(60, lambda: any(release.stage == stage for release in small.ledger.releases()[1:]))
 
 
 @pytest.mark.parametrize("stage", ["candidate", "canary"])

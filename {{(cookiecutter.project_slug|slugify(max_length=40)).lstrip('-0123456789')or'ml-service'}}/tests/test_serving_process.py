@@ -106,11 +106,14 @@ def test_sigterm_takes_readiness_away_then_finishes_what_is_in_flight_and_keeps_
         call = caller.submit(server.rank, asked(server, 39, count=10), x_request_id="last")
         time.sleep(0.3)
         server.process.terminate()
-        codes = set()
+        codes, said = set(), set()
         with suppress(httpx.HTTPError):  # until it listens no more
             while True:
-                codes.add(httpx.get(f"{server.url}/readyz", timeout=5).status_code)
+                answer = httpx.get(f"{server.url}/readyz", timeout=5)
+                codes.add(answer.status_code)
+                said.add(answer.text)
         assert codes - {200} == {503}
+        assert any("told to stop" in text for text in said)
         assert call.result(20).status_code == 200
         server.process.wait(15)
     assert "last" in {record.request_id for record in read_records(served_home.feature_log)}

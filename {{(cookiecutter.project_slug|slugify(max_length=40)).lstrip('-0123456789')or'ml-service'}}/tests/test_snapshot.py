@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from waiting import within
 
 from mlsd import arrays
 from mlsd.data.tables import load_tables
@@ -113,13 +112,6 @@ def wide(home: Home, problem: Problem, value: float, items: int = 50) -> str:
     return write(home, np.arange(items), columns, tuple(problem.item_columns), AT)
 
 
-def waited(condition: Callable[[], bool]) -> bool:
-    until = time.monotonic() + 20
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.02)
-    return condition()
-
-
 def test_a_new_snapshot_is_taken_and_a_damaged_or_huge_one_refused_while_the_old_one_serves(
     home: Home, problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -130,19 +122,19 @@ def test_a_new_snapshot_is_taken_and_a_damaged_or_huge_one_refused_while_the_old
     items = ItemStore(home, problem, most_bytes=100_000)
     assert f"snapshot {first}: 50 items, 0.0 MiB" in caplog.text
     second = wide(home, problem, 2.0)
-    assert waited(lambda: items.snapshot.version == second)
+    assert within(20, lambda: items.snapshot.version == second)
     elsewhere = Home(tmp_path / "elsewhere")
     torn = wide(elsewhere, problem, 3.0)
     (elsewhere.snapshots / torn / "columns.npy").write_bytes(b"torn")
     shutil.copytree(elsewhere.snapshots / torn, home.snapshots / torn)
     (home.snapshots / "current").write_text(torn)
-    assert waited(lambda: f"snapshot {second} stays in use" in caplog.text)
+    assert within(20, lambda: f"snapshot {second} stays in use" in caplog.text)
     wide(home, problem, 4.0, items=5000)
-    assert waited(lambda: "expected at most 0.1" in caplog.text)
+    assert within(20, lambda: "expected at most 0.1" in caplog.text)
     assert items.snapshot.version == second
     assert items.snapshot.rows(np.array([7]))[0].tolist() == [[2.0] * len(problem.item_columns)]
     last = wide(home, problem, 5.0)
-    assert waited(lambda: items.snapshot.version == last)
+    assert within(20, lambda: items.snapshot.version == last)
 
 
 def test_a_snapshot_that_could_not_be_read_for_a_moment_is_taken_later(
@@ -158,9 +150,9 @@ def test_a_snapshot_that_could_not_be_read_for_a_moment_is_taken_later(
 
     monkeypatch.setattr(arrays, "read", fails)
     second = wide(home, problem, 2.0)
-    assert waited(lambda: f"snapshot {first} stays in use: no room" in caplog.text)
+    assert within(20, lambda: f"snapshot {first} stays in use: no room" in caplog.text)
     monkeypatch.setattr(arrays, "read", read)
-    assert waited(lambda: items.snapshot.version == second)
+    assert within(20, lambda: items.snapshot.version == second)
 
 
 def test_the_bound_leaves_half_a_replica_while_snapshots_are_swapped(design: Design) -> None:

@@ -15,7 +15,7 @@ from miniature import Miniature
 
 from mlsd.errors import UserError
 from mlsd.home import write_json
-from mlsd.local import processes, stack
+from mlsd.local import processes, stack, status
 from mlsd.local.ports import HOST
 
 pytestmark = pytest.mark.slow
@@ -41,7 +41,13 @@ def test_up_twice_then_down_then_up_again(miniature: Miniature) -> None:
     assert set(before) == {"envoy", "slot-a"}
     miniature.up()
     assert processes.running(miniature.home) == before
-    assert [check.passed for check in stack.status(miniature.design, miniature.home).checks] == [True, False, True]
+    said = {check.name: check.measured for check in status.status(miniature.design, miniature.home).checks}
+    assert said == {
+        "envoy": f"pid {before['envoy']}, ready",
+        "slot-a": f"pid {before['slot-a']}, ready",
+        "hooks": "stopped",
+        "through the edge": "ready",
+    }
     result = stack.down(miniature.home)
     assert result.passed
     assert marked(miniature) == []

@@ -76,12 +76,12 @@ def gauge(stack: Stack) -> float:
 def test_a_killed_store_costs_quality_only(healthy: Stack, seen: Seen) -> None:
     with load(healthy) as asking:
         time.sleep(0.5)
-        sick_at = time.monotonic()
         healthy.redis.kill()
+        sick_at = time.monotonic()
         time.sleep(1.5)
         assert gauge(healthy) == 1
-        healthy.redis.start()
         well_at = time.monotonic()
+        healthy.redis.start()
         back_s = wait(healthy.whole)
     said = judged(healthy, asking, sick_at, well_at)
     assert back_s < BACK_S
@@ -95,13 +95,14 @@ def test_a_killed_store_costs_quality_only(healthy: Stack, seen: Seen) -> None:
 def test_a_frozen_store_holds_nobody(healthy: Stack, seen: Seen) -> None:
     with load(healthy) as asking:
         time.sleep(0.5)
-        before, sick_at = healthy.threads, time.monotonic()
+        before = healthy.threads
         healthy.redis.freeze()
+        sick_at = time.monotonic()
         time.sleep(2)
         during = healthy.threads
         assert gauge(healthy) == 1
-        healthy.redis.thaw()
         well_at = time.monotonic()
+        healthy.redis.thaw()
         back_s = wait(healthy.whole)
     said = judged(healthy, asking, sick_at, well_at)
     assert during <= before + 4
@@ -116,8 +117,8 @@ def test_a_slow_store_is_cut_off_at_the_hop(healthy: Stack, seen: Seen) -> None:
     before = healthy.server.metrics()
     with load(healthy) as asking:
         time.sleep(0.3)
-        sick_at = time.monotonic()
         healthy.proxy.delay_s = (healthy.hop_ms + 30) / 1e3
+        sick_at = time.monotonic()
         time.sleep(1.5)
         well_at = time.monotonic()
         healthy.proxy.restore()

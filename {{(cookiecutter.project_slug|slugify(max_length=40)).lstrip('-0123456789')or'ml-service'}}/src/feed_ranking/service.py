@@ -20,8 +20,9 @@ class FeedRanking:
         APP.serve(start(PROBLEM))
 
     async def __is_ready__(self) -> bool:
-        """Ready once the model is verified and has scored a batch, until the process is told to end."""
-        return APP.ready
+        """Ready once the model is verified and has scored a batch, until it is told to end; else 503 and why."""
+        APP.require_ready()
+        return True
 
 
 # The metrics and the access log of this service are its own, with hop times and degraded answers.

@@ -68,9 +68,9 @@ def _down(context: Context, _: argparse.Namespace) -> StepResult:
 
 
 def _status(context: Context, _: argparse.Namespace) -> StepResult:
-    from mlsd.local import stack
+    from mlsd.local import status
 
-    return stack.status(context.design, context.home)
+    return status.status(context.design, context.home)
 
 
 def _load(context: Context, args: argparse.Namespace) -> StepResult:

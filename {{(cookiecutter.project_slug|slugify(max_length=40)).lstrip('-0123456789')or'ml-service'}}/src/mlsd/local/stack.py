@@ -177,38 +177,3 @@ def down(home: Home) -> StepResult:
     check = Check(name="processes left", designed="0", measured=str(len(left)), passed=not left)
     details = {"stopped": list(stopped)}
     return StepResult(step="down", summary=f"stopped: {names}", checks=[check], details=details, at=clock.now())
-
-
-def status(design: Design, home: Home) -> StepResult:
-    """What is live, what it can go back to, which processes run."""
-    ledger = Ledger(home.releases_db)
-    champion, previous = ledger.champion(), ledger.previous(design.delivery.keep_previous)
-    running = processes.running(home)
-    wanted = [envoy.NAME, HOOKS]
-    if champion and champion.slot:
-        wanted.append(process_name(cast("Slot", champion.slot)))
-    checks = [
-        Check(
-            name=name,
-            designed="runs",
-            measured=f"pid {running[name]}" if name in running else "stopped",
-            passed=name in running,
-        )
-        for name in wanted
-    ]
-    live = (
-        f"release {champion.id} (model {champion.model_version}) since {champion.since:%Y-%m-%d %H:%M}"
-        if champion
-        else "nothing"
-    )
-    back = ", ".join(f"release {release.id} (model {release.model_version})" for release in previous) or "nothing"
-    return StepResult(
-        step="status",
-        summary=f"live: {live}; can go back to: {back}",
-        checks=checks,
-        details={
-            "processes": dict(running),
-            "releases": [f"{r.id}: model {r.model_version}, {r.stage}" for r in ledger.releases()],
-        },
-        at=clock.now(),
-    )

@@ -44,6 +44,17 @@ class App(Starlette):
         """Whether new requests should come here."""
         return self.runtime is not None and self.runtime.ready and not self.leaving
 
+    def require_ready(self) -> None:
+        """Say why not, where new requests should not come here.
+
+        Raises:
+            HTTPException: 503 with the reason.
+        """
+        if self.ready:
+            return
+        why = self.runtime.keeper.why if self.runtime is not None else "no release; the log says why"
+        raise HTTPException(503, "told to stop" if self.leaving else why or "loading the model")
+
     def serve(self, runtime: Runtime | None) -> None:
         """Answer `/rank` with this runtime; without one everything there is refused with 503."""
         self.runtime = runtime

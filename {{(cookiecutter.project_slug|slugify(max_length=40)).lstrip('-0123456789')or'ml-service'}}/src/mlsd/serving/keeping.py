@@ -65,9 +65,10 @@ class Keeper:
         try:
             bundle = load_model(self._release, self._design, self._problem, self._snapshot, self._home)
         except (ModelRefused, EngineUnavailable) as error:
-            if str(error) != self.why:
+            why = f"model refused: {error}".replace(f"{self._home.root}/", "")  # callers need not learn where it lies
+            if why != self.why:
                 LOGGER.error("model refused: %s; release %d is not ready", error, self._release.release_id)
-            self.why = str(error)
+            self.why = why
             return None
         self._put(bundle)
         self.why = ""

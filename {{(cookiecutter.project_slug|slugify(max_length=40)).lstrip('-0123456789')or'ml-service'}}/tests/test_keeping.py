@@ -1,0 +1,72 @@
+"""Who keeps a serving process supplied with its model: at once, again and again, and never with another project's."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from boosters import boosted, bundled
+from gameday import Seen
+from model_server import train
+from waiting import within
+
+from mlsd.bundle import ModelRefused
+from mlsd.design import Design
+from mlsd.engines.select import compile_engine
+from mlsd.features.snapshot import current
+from mlsd.home import Home
+from mlsd.problem import Problem
+from mlsd.scoring import Bundle
+from mlsd.serving import keeping
+from mlsd.serving.keeping import Keeper
+from mlsd.serving.loading import load_model
+from mlsd.serving.release import Release
+
+
+def keep(home: Home, design: Design, problem: Problem, release: Release) -> tuple[Keeper, list[str]]:
+    put: list[str] = []
+    return Keeper(release, design, problem, current(home), home, lambda bundle: put.append(bundle.engine)), put
+
+
+def test_a_server_starts_compiled_when_training_has_left_the_object(
+    served_home: Home, patient_design: Design, problem: Problem
+) -> None:
+    release = train(served_home, patient_design, problem, 41)
+    compile_engine(Path(release.model_dir), release.model_digest, served_home)
+    keeper, put = keep(served_home, patient_design, problem, release)
+    keeper.stop()
+    assert (put, keeper.why) == (["lleaves"], "")
+
+
+@pytest.mark.fault("Wrong model (feature list, schema, metric)", "refused by its signature, never ready")
+def test_a_model_of_another_project_is_refused(
+    served_home: Home, patient_design: Design, problem: Problem, monkeypatch: pytest.MonkeyPatch, seen: Seen
+) -> None:
+    monkeypatch.setattr(keeping, "bring", lambda *_: None)
+    folder = served_home.models / "foreign"
+    digest = bundled(folder, boosted())
+    release = Release(release_id=1, model_version=9, model_dir=str(folder), model_digest=digest)
+    keeper, put = keep(served_home, patient_design, problem, release)
+    keeper.stop()
+    seen(keeper.why)
+    assert put == [] and "trained for other features" in keeper.why
+
+
+def test_an_error_that_nobody_foresaw_is_not_the_last_try(
+    served_home: Home, patient_design: Design, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """5.11: whatever loading raises, the process asks for its model again."""
+    release = train(served_home, patient_design, problem, 42)
+    errors = iter([ModelRefused("not there yet"), SystemError("odd"), MemoryError("full")])
+
+    def load(*arguments: Any) -> Bundle:
+        for error in errors:
+            raise error
+        return load_model(*arguments)
+
+    monkeypatch.setattr(keeping, "load_model", load)
+    monkeypatch.setattr(keeping, "bring", lambda *_: None)
+    monkeypatch.setattr(keeping, "RETRY_S", 0.01)
+    keeper, put = keep(served_home, patient_design, problem, release)
+    assert within(20, lambda: len(put) > 0)
+    keeper.stop()
+    assert keeper.why == ""
