@@ -69,16 +69,16 @@ def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     config.write_text(f"replay_dir: {folder}/replay\n", encoding="utf-8")
     made = Path(cookiecutter(str(template), no_input=True, output_dir=str(folder), config_file=str(config)))
     installing = make(made, "install")
-    output, _ = installing.communicate(timeout=600)
+    output, _ = installing.communicate(timeout=1200)
     assert installing.returncode == 0, output
     yield made
-    make(made, "down").communicate(timeout=60)
+    make(made, "down").communicate(timeout=180)
 
 
 def test_its_own_tests(project: Path) -> None:
     """C.01"""
     testing = make(project, "test")
-    output, _ = testing.communicate(timeout=900)
+    output, _ = testing.communicate(timeout=2700)
     assert testing.returncode == 0, output[-20_000:]
     assert left_behind(project) == []
 
@@ -91,13 +91,13 @@ def test_interrupted_then_the_whole_loop(project: Path) -> None:
         if line.split()[1:2] == ["up"]:
             break
     os.killpg(interrupted.pid, signal.SIGINT)
-    interrupted.communicate(timeout=60)
+    interrupted.communicate(timeout=180)
     assert interrupted.returncode != 0
     assert left_behind(project) == []
 
     started = time.monotonic()
     demo = make(project, "demo")
-    output, _ = demo.communicate(timeout=600)
+    output, _ = demo.communicate(timeout=1800)
     assert demo.returncode == 0, output
     assert left_behind(project) == []
     assert (project / ".mlsd" / "report.html").stat().st_size > 10_000
@@ -111,7 +111,7 @@ def test_interrupted_then_the_whole_loop(project: Path) -> None:
 
 def test_the_second_start_installs_nothing(project: Path) -> None:
     again = make(project, "install")
-    output, _ = again.communicate(timeout=30)
+    output, _ = again.communicate(timeout=120)
     assert again.returncode == 0
     assert "Installing" not in output
 
