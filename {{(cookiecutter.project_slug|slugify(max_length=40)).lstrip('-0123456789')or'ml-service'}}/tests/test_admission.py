@@ -15,6 +15,7 @@ from mlsd.serving.admission import Admission, Verdict
 from mlsd.serving.cache import AnswerCache
 from mlsd.serving.lanes import MOST_STUCK, Lanes
 from mlsd.serving.ranking import Gathered, Ranking
+from mlsd.serving.refusals import rest
 from mlsd.serving.request import RankRequest
 
 LIMITS = Limits(max_queue_ms=50, prune_queue_ms=15, prune_to=200)
@@ -27,6 +28,11 @@ def ranking(degraded: list[str] | None = None, scores: tuple[float, ...] = (0.5,
     hops = {"features": 0.1, "inference": 0.2, "post": 0.3}
     at = datetime(2026, 1, 1, tzinfo=UTC)
     return Ranking(at, gathered, ASKED.candidates, np.array(scores), "lightgbm", items, hops, degraded or [])
+
+
+@pytest.mark.parametrize(("shortest_s", "rest_s"), [(0.002, 0.0005), (0.01, 0.0025), (20.0, 0.0025)])
+def test_a_slow_design_does_not_put_the_event_loop_to_sleep(shortest_s: float, rest_s: float) -> None:
+    assert rest(shortest_s) == pytest.approx(rest_s)
 
 
 def test_who_waits_longer_is_pruned_then_shed() -> None:

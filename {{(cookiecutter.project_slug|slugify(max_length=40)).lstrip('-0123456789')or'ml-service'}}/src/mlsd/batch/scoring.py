@@ -66,7 +66,8 @@ class Scorer:
             row = users.row(k)
             for view, written in row.written.items():
                 record["ages_s"][self.meta.views.index(view)] = (self.at - written).total_seconds()
-            values, reasons = fill(row, self.problem, self.design.max_age_h, self.at)
+            when_stale = self.design.features.when_stale
+            values, reasons = fill(row, self.problem, self.design.max_age_h, self.at, when_stale)
             cold, scores = self._score(values)
             order = np.argsort(-scores, kind="stable")[: self.meta.pool]
             record["row"], record["popular"], record["places"] = values, cold, order

@@ -117,7 +117,14 @@ def new_run(home: Home, model_version: int, model_digest: str, name: str) -> Ite
         shutil.rmtree(temporary, ignore_errors=True)
     with replacing(parent / "current") as pointer:
         pointer.write_text(name, encoding="utf-8")
-    _delete_old(parent)
+    _delete_old(parent, name)
+
+
+def _made_at(run: Path) -> float:
+    try:
+        return (run / "meta.json").stat().st_mtime
+    except FileNotFoundError:  # another process deletes as well
+        return 0.0
 
 
 def forget_before(home: Home, moment: datetime) -> None:
@@ -133,9 +140,13 @@ def run_name(at: datetime, snapshot_version: str) -> str:
     return f"{at:%Y%m%dT%H%M%S%f}-{snapshot_version}"
 
 
-def _delete_old(parent: Path) -> None:
-    """Runs that newer ones have replaced, and what a killed run has left of itself."""
-    runs = sorted(meta.parent for meta in parent.glob("[!.]*/meta.json"))
+def _delete_old(parent: Path, now: str) -> None:
+    """Runs that newer ones have replaced, and what a killed run has left of itself.
+
+    The names say nothing about which is newer: a synthetic world's clock goes back when it is made anew.
+    """
+    others = [meta.parent for meta in parent.glob("[!.]*/meta.json") if meta.parent.name != now]
+    runs = [*sorted(others, key=_made_at), parent / now]
     left = [path for path in parent.glob(".new-*") if time.time() - path.stat().st_mtime > ABANDONED_S]
     for old in (*runs[:-KEPT], *left):
         shutil.rmtree(old, ignore_errors=True)

@@ -77,7 +77,8 @@ def _save(design: Design, home: Home, problem: Problem, tables: Tables, live: Ta
     """A new world replaces the old one with everything that was computed from it."""
     for name in ("training.parquet", "training.json", "arrivals.json"):
         (home.data / name).unlink(missing_ok=True)
-    shutil.rmtree(home.feature_log, ignore_errors=True)
+    for folder in (home.feature_log, home.batch):
+        shutil.rmtree(folder, ignore_errors=True)
     save_tables(home, tables)
     drop_live(home) if live is None else save_live(home, live)
     for name, shifted in (("traffic", False), ("traffic_shifted", True)):

@@ -78,7 +78,10 @@ class Caller:
         """Bound every call: seconds from first to last byte, and bytes of an answer."""
         self._deadline_s, self._max_bytes, self._budget = deadline_s, max_bytes, _Budget()
         backend = _Backend(self._budget)
-        self._pool = httpcore.ConnectionPool(max_keepalive_connections=MAX_IDLE, network_backend=backend)
+        # As many connections as there are calls: one that waited for a place would not be bounded by its deadline.
+        self._pool = httpcore.ConnectionPool(
+            max_connections=None, max_keepalive_connections=MAX_IDLE, network_backend=backend
+        )
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
         """Header (names in lower case) and body of a 200.

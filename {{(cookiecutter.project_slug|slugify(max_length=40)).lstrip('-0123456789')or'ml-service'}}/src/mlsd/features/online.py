@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from mlsd.problem import Problem
 from mlsd.sections import MaxAge
 
 _LATE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT}
+LOOK_S = 1.0  # between two looks at whether the file is still the same
 AHEAD = timedelta(minutes=5)
 """Clocks of two machines may differ by so much; a row further ahead is from a clock that is wrong."""
 
@@ -60,11 +62,8 @@ class UserReader:
         """
         if not path.exists():
             raise UserError(f"{path}: not found; run `mlsd features` first")
-        self._connection = sqlite3.connect(
-            f"{path.as_uri()}?mode=ro", uri=True, timeout=timeout_s, check_same_thread=False
-        )
-        self._timeout_s, self._until = timeout_s, 0.0
-        self._connection.set_progress_handler(lambda: int(time.monotonic() > self._until), 1000)
+        self._path, self._timeout_s, self._until = path, timeout_s, 0.0
+        self._connect()
         names = [name for columns in views.values() for name in columns]
         self._position = {name: k for k, name in enumerate(names)}
         self._views = tuple(views)
@@ -78,6 +77,23 @@ class UserReader:
         )
         self._query = f"SELECT * FROM {parts}"  # noqa: S608
 
+    def _connect(self) -> None:
+        self._file, self._looked = self._path.stat().st_ino, time.monotonic()
+        self._connection = sqlite3.connect(
+            f"{self._path.as_uri()}?mode=ro", uri=True, timeout=self._timeout_s, check_same_thread=False
+        )
+        self._connection.set_progress_handler(lambda: int(time.monotonic() > self._until), 1000)
+
+    def _follow(self) -> None:
+        """A damaged store is made anew beside the old file, which would answer for ever with what it held."""
+        if time.monotonic() - self._looked < LOOK_S:
+            return
+        self._looked = time.monotonic()
+        with suppress(FileNotFoundError):
+            if self._path.stat().st_ino != self._file:
+                self._connection.close()
+                self._connect()
+
     def read(self, user_id: int) -> UserRow | None:
         """Stored values of a user; None if no view knows it.
 
@@ -86,6 +102,7 @@ class UserReader:
             sqlite3.Error: it is damaged, or has no such tables.
             ValueError: a stored value is not a number.
         """
+        self._follow()
         row = self._fetch(entity_key("user_id", user_id))
         values = np.full(len(self._position), np.nan, dtype=np.float32)
         written: dict[str, datetime] = {}

@@ -5,14 +5,17 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
+import psutil
 
 LOGGER = logging.getLogger("mlsd.access")
 PAUSE_S = 0.25
 MOST_WAITING = 10_000
 ROTATE_BYTES = 16 * 2**20
+KEPT = 8  # files of processes that are gone
 
 Line = tuple[float, str, str, int, float, dict[str, float], list[str]]
 
@@ -30,6 +33,18 @@ def _written(line: Line) -> bytes:
     if degraded:
         content["degraded"] = degraded
     return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def forget_dead_processes(folder: Path, slot: str) -> None:
+    """Delete the logs of workers that are gone, but for the newest few: why the last one ended may stand there."""
+    gone = []
+    for path in folder.glob(f"access-{slot}-*.jsonl*"):
+        pid = path.name.removeprefix(f"access-{slot}-").partition(".")[0]
+        with suppress(OSError):
+            if pid.isdigit() and not psutil.pid_exists(int(pid)):
+                gone.append((path.stat().st_mtime, path))
+    for _, path in sorted(gone)[:-KEPT]:
+        path.unlink(missing_ok=True)
 
 
 class AccessLog:

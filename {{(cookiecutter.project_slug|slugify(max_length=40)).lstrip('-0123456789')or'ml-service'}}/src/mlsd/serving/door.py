@@ -24,7 +24,7 @@ class Call:
     wire: Wire
     method: bytes
     headers: list[tuple[bytes, bytes]]
-    arrived: float  # of time.perf_counter
+    arrived: float  # of time.perf_counter: its last byte, for a slow sender waits for nobody but itself
     body: bytearray = field(default_factory=bytearray)
     keep_alive: bool = True
 
@@ -38,6 +38,10 @@ class Call:
     def respond(self, status: int, head: bytes, body: bytes) -> None:
         """Send an answer; `head` is header lines that end in CR LF."""
         self.wire.send(self, status, head, body)
+
+    def abort(self) -> None:
+        """End the connection without an answer."""
+        self.wire.transport.abort()
 
 
 @dataclass(slots=True)

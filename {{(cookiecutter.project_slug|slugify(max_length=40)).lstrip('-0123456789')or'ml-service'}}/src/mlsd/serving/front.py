@@ -1,6 +1,7 @@
 """The event loop's part of `/rank`: who is let in, by when each hop must end, who answers when it does not."""
 
 import asyncio
+import logging
 import math
 import time
 from functools import partial
@@ -15,6 +16,7 @@ from mlsd.serving.request import RankRequest, parse, request_id
 from mlsd.serving.runtime import Runtime
 from mlsd.serving.users import Row
 
+LOGGER = logging.getLogger("mlsd.serving")
 AGAIN_S = 0.002  # a thread between two hops is looked at again after this
 GRACE_S = 0.003  # for a client that ends by itself at the deadline: its thread comes back, and says why
 
@@ -44,7 +46,15 @@ class Front:
         try:
             self._begin(job)
         except Exception as error:  # the edge of the process: whatever broke, the caller gets an answer
+            self._refuse(job, error)
+
+    def _refuse(self, job: Job, error: Exception | None) -> None:
+        """Say why there is no ranking; where even that fails the connection ends, for its place must not be lost."""
+        try:
             self._replies.refuse(job, error)
+        except Exception:
+            LOGGER.exception("request %s: not even a refusal", job.request_id)
+            job.call.abort()
 
     def reject(self, call: Call, status: int, field: str, found: str, expected: str) -> None:
         """Answer what never became a request."""
@@ -97,6 +107,8 @@ class Front:
         reading.add_done_callback(lambda done: self._was_read(job, done, loop))
 
     def _was_read(self, job: Job, reading: asyncio.Future[Row], loop: asyncio.AbstractEventLoop) -> None:
+        if not reading.cancelled():
+            reading.exception()  # whoever needs the row asks again; nobody may need it
         job.read = reading.result
         job.progress.enter("queue")
         self._own.lanes.submit(partial(self._work, job, loop))
@@ -134,12 +146,12 @@ class Front:
         try:
             self._ranked(job)
         except Exception as error:  # as in `take`
-            self._replies.refuse(job, error)
+            self._refuse(job, error)
 
     def _ranked(self, job: Job) -> None:
         request, ranking, slow_ms = job.request, job.ranking, self._own.faults.now().slow_ms
         if request is None or ranking is None:
-            self._replies.refuse(job, job.error)
+            self._refuse(job, job.error)
         elif slow_ms:
             ranking.hops_ms["inference"] += slow_ms
             asyncio.get_running_loop().call_later(slow_ms / 1e3, self._replies.rank, job, request, ranking)
@@ -172,12 +184,12 @@ class Front:
         if running and hop == "features":
             own.ranker.gave_up_reading()
         if job.request is None or hop == "queue":
-            self._replies.refuse(job, Shed(time.perf_counter() - job.call.arrived))
+            self._refuse(job, Shed(time.perf_counter() - job.call.arrived))
             return
         try:
             self._fall_back(job, job.request)
         except Exception as error:  # as in `take`
-            self._replies.refuse(job, error)
+            self._refuse(job, error)
 
     def _fall_back(self, job: Job, request: RankRequest) -> None:
         ranking = self._own.ranker.fallback(request, job.progress)

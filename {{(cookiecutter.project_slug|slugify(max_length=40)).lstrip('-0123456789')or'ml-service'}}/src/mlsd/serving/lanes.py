@@ -1,10 +1,11 @@
 """The threads that rank: few, fed in order of arrival, replaced when one hangs, never more than a bound."""
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+
+from mlsd import cores
 
 LOGGER = logging.getLogger("mlsd.lanes")
 MOST_STUCK = 8
@@ -14,7 +15,7 @@ Work = Callable[[], bool]
 
 def share_of_cores(workers: int) -> int:
     """Cores for each of so many processes, at least one."""
-    return max(len(os.sched_getaffinity(0)) // workers, 1)
+    return max(cores.usable() // workers, 1)
 
 
 class Lanes:

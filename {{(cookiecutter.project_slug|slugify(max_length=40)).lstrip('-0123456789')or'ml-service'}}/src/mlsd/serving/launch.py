@@ -13,13 +13,15 @@ from mlsd.serving.release import ALLOW_FAULTS, RELEASE, SLOT, WORKERS, Release
 KEEP_ALIVE_S = (
     75  # longer than the proxy in front keeps an idle connection, so that it never sends on one we just closed
 )
+LEAVE_S = 8  # less than whoever stops the process waits before SIGKILL, so that its log is written
 
 
 def command(design: Design, port: int) -> list[str]:
     """The arguments of the process; it listens on `127.0.0.1:port`."""
     target = f"{design.problem}.service:SERVICE"
     place = ["--host", "127.0.0.1", "--port", str(port)]
-    return [sys.executable, "-m", "bentoml", "serve", target, *place, "--timeout-keep-alive", str(KEEP_ALIVE_S)]
+    limits = ["--timeout-keep-alive", str(KEEP_ALIVE_S), "--timeout-graceful-shutdown", str(LEAVE_S)]
+    return [sys.executable, "-m", "bentoml", "serve", target, *place, *limits]
 
 
 def environment(home: Home, slot: str, release: Release, *, allow_faults: bool = False) -> dict[str, str]:

@@ -1,6 +1,9 @@
 """Prometheus metrics of the request path; every budget of the design is the edge of a bucket."""
 
+import errno
+import logging
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +12,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from mlsd.design import Design
 
+LOGGER = logging.getLogger("mlsd.metrics")
+FILES = ("counter", "histogram", "gauge_livemax", "gauge_livesum")  # of prometheus_client, one of each kind below
+FILE_BYTES = 2**19  # several times what all labels take
+RETRY_S = 1.0
 HOPS = ("features", "inference", "post")
 COMMON_S = (
     0.0005,
@@ -135,6 +142,34 @@ def exposition() -> bytes:
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+def reserve() -> None:
+    """Take the disk space of this process's metrics now, and wait for it where the disk is full.
+
+    The metrics of several processes are memory maps. On a full disk the first write to a page that has no block yet is
+    no exception but SIGBUS, the end of a worker that was well.
+    """
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not folder or not hasattr(os, "posix_fallocate"):
+        return
+    said = False
+    for kind in FILES:
+        while not _reserved(Path(folder) / f"{kind}_{os.getpid()}.db"):
+            if not said:
+                LOGGER.error("%s: no room on the disk for the metrics of this process; it starts when there is", folder)
+            said = True
+            time.sleep(RETRY_S)
+
+
+def _reserved(path: Path) -> bool:
+    """False for a disk without room; any other disk that cannot reserve is taken as it is."""
+    try:
+        with path.open("ab") as file:
+            os.posix_fallocate(file.fileno(), 0, FILE_BYTES)
+    except OSError as error:
+        return error.errno not in {errno.ENOSPC, errno.EDQUOT}
+    return True
 
 
 def forget_dead_processes() -> None:

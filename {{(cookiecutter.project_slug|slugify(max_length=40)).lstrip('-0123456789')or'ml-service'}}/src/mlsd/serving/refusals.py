@@ -7,9 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 HELD = 0.5  # of the longest queue
-REST = 0.25  # of the shortest hop: so much later may an answer leave, or a hop be cut off, while requests are refused
+REST, MOST_REST_S = 0.25, 0.0025
 
 Send = Callable[[], None]
+
+
+def rest(shortest_s: float) -> float:
+    """Seconds of one rest: a part of the shortest hop, for so much later may an answer leave or a hop be cut off.
+
+    And however slow the design is, health checks and other answers wait no longer than they would notice.
+    """
+    return min(REST * shortest_s, MOST_REST_S)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mlsd.engines.base import EngineUnavailable
 from mlsd.engines.select import COMPILED, compile_engine, load_engine
+from mlsd.errors import UserError
 from mlsd.features.snapshot import Snapshot
 from mlsd.home import Home
 from mlsd.problem import Problem
@@ -41,8 +42,16 @@ def _model(home: Home, version: int, digest: str, engine: str) -> Bundle:
         return compile_engine(folder, digest, home)
 
 
+def _require(same: bool, what: str) -> None:
+    if not same:
+        raise UserError(f"{what}: its columns are not this project's; the features have changed since, no replay")
+
+
 def _items(record: Record, problem: Problem, load: Snapshots) -> NDArray[np.float32]:
-    return item_rows(load(record.snapshot_version), record.item_ids, problem)[0]
+    _require(len(record.user_row) == len(problem.user_columns), f"request {record.request_id}: user row")
+    snapshot = load(record.snapshot_version)
+    _require(tuple(snapshot.names) == tuple(problem.item_columns), f"snapshot {snapshot.version}")
+    return item_rows(snapshot, record.item_ids, problem)[0]
 
 
 def matrix(record: Record, problem: Problem, load: Snapshots) -> NDArray[np.float32]:
@@ -54,13 +63,14 @@ def replay(home: Home, problem: Problem, record: Record, load: Snapshots | None 
     """The scores of a record, [n], with the model, the snapshot and the path that it names.
 
     Raises:
-        UserError: the model or the snapshot is gone, or is not the one that answered, or its engine is not here: what
-            a server elsewhere has scored is not replayed.
+        UserError: the model or the snapshot is gone, is not the one that answered or of other columns, or its engine is
+            not here: what a server elsewhere has scored is not replayed.
     """
     load = load or snapshots(home)
     engine = record.engine.removesuffix(INVERTED)
     if engine == POPULARITY:
         return popular(problem, _items(record, problem, load), record.user_row)
     model = _model(home, record.model_version, record.model_digest, engine)
+    _require(tuple(model.manifest.feature_names) == tuple(problem.feature_names), f"model {record.model_version}")
     scores = model.score(matrix(record, problem, load))
     return 1.0 - scores if record.engine.endswith(INVERTED) else scores

@@ -10,7 +10,7 @@ from mlsd.serving import answer
 from mlsd.serving.door import Call
 from mlsd.serving.job import Job
 from mlsd.serving.ranking import Ranking
-from mlsd.serving.refusals import HELD, REST, Refusals
+from mlsd.serving.refusals import HELD, Refusals, rest
 from mlsd.serving.request import BadRequestError, RankRequest
 from mlsd.serving.runtime import Runtime
 
@@ -32,7 +32,7 @@ class Replies:
         self._own = runtime
         hops = runtime.design.latency.hops_ms
         shortest_s = min(hops.features, hops.inference, hops.post) / 1e3
-        self._shedding = Refusals(HELD * runtime.admission.most_s, REST * shortest_s)
+        self._shedding = Refusals(HELD * runtime.admission.most_s, rest(shortest_s))
 
     def rank(self, job: Job, request: RankRequest, ranking: Ranking) -> None:
         """Send a ranking; it is counted and logged after its bytes have left."""

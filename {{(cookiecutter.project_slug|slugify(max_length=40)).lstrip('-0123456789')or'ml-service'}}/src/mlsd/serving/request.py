@@ -63,7 +63,8 @@ def _name_what_is_no_number(body: bytes) -> None:
         place, value = next(_places(json.loads(body), ""))
     except (ValueError, RecursionError, StopIteration):
         return
-    raise BadRequestError(place[:60] or "body", str(value)[:60], "a finite number of 64 bits")
+    named = place[:60].encode(errors="backslashreplace").decode()  # half a surrogate pair fits into no answer
+    raise BadRequestError(named or "body", str(value)[:60], "a finite number of 64 bits")
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from mlsd.errors import UserError
 from mlsd.home import Home, find_home
 from mlsd.problem import Problem
 from mlsd.scoring import Bundle
+from mlsd.serving import access_log
 from mlsd.serving.access_log import AccessLog
 from mlsd.serving.admission import Admission
 from mlsd.serving.cache import AnswerCache
@@ -22,7 +23,7 @@ from mlsd.serving.feature_log import FeatureLog
 from mlsd.serving.items import ItemStore, most_bytes
 from mlsd.serving.keeping import Keeper
 from mlsd.serving.lanes import Lanes, share_of_cores
-from mlsd.serving.metrics import Metrics, forget_dead_processes
+from mlsd.serving.metrics import Metrics, forget_dead_processes, reserve
 from mlsd.serving.peers import Peers, join
 from mlsd.serving.pseudonyms import pseudonyms
 from mlsd.serving.ranker import Ranker
@@ -81,14 +82,16 @@ def threads(design: Design) -> int:
 
 
 def _assemble(design: Design, home: Home, problem: Problem) -> Runtime:
+    slot = os.environ.get(SLOT, "a")
     forget_dead_processes()
+    reserve()
+    access_log.forget_dead_processes(home.logs, slot)
     release, metrics, faults = told_release(), Metrics(design), FaultBoard.of(home)
     items = ItemStore(home, problem, most_bytes(design))
     users = open_users(design, home, problem, metrics.breaker)
     ahead = Ahead.of(design, home, problem, items, release)
     ranker = Ranker(design, problem, users, items, faults=faults, ahead=ahead)
     settings = design.serving.feature_log
-    slot = os.environ.get(SLOT, "a")
     hashed = pseudonyms(home) if settings.hash_user_ids else None
     lanes = Lanes(threads(design))
 

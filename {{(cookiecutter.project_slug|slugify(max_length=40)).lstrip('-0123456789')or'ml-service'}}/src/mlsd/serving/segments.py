@@ -18,8 +18,8 @@ def delete_expired(folder: Path, retention_days: int) -> int:
             if time.time() - path.lstat().st_mtime > retention_days * DAY_S:
                 path.unlink()
                 deleted += 1
-        except FileNotFoundError:
-            continue  # another process deletes as well
+        except OSError:
+            continue  # another process deletes as well, or it is not ours to delete: the log goes on
     return deleted
 
 

@@ -7,6 +7,7 @@ bound for its header and its body, and a place among `connections`; beyond that 
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,11 +21,15 @@ from mlsd.serving.door import Call, Door
 if TYPE_CHECKING:
     import asyncio
 
+LOGGER = logging.getLogger("mlsd.serving")
 PATH = b"/rank"
 MOST_HEADER_BYTES = 64 * 1024
 RECEIVE_S = 2.0  # from the first byte of a request to its last
 FIRST_S = 10.0  # a new connection may say nothing for so long
 LINGER_S = 1.0  # a refused sender may go on sending, so that it gets to read why
+UNREAD_S = 5.0  # what has been written may lie unread for so long once the connection is to end
+OTHER_S = 30.0  # for the answer to any other path, reading it included
+FRAMING = 8  # bytes of chunked encoding for one of a body, at most
 IDLE, RECEIVING, ANSWERING, ELSEWHERE, REFUSED = range(5)
 
 
@@ -66,10 +71,23 @@ class Wire(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._reject(400, "upgrade", "a wish for another protocol", "HTTP/1.1")
+        except httptools.HttpParserCallbackError:  # a fault of ours: whoever asked must not wait for ever
+            LOGGER.exception("a request was not understood")
+            self.transport.abort()
         except httptools.HttpParserError as error:
             self._garbled(f"no HTTP: {error}"[:80])
-        if self._head_bytes > MOST_HEADER_BYTES and self.state == RECEIVING and self._call is None:
-            self._reject(431, "header", f"more than {MOST_HEADER_BYTES} bytes", "less")
+        self._bound()
+
+    def _bound(self) -> None:
+        """End what is too large: a header, or a body with chunk sizes and trailers without end."""
+        if self.state == RECEIVING and self._call is None:
+            if self._head_bytes > MOST_HEADER_BYTES:
+                self._reject(431, "header", f"more than {MOST_HEADER_BYTES} bytes", "less")
+        elif self._head_bytes > MOST_HEADER_BYTES + FRAMING * self.door.most_body:
+            if self.state == RECEIVING:
+                self._too_large()
+            elif self.state == ELSEWHERE:
+                self.transport.abort()
 
     def _garbled(self, found: str) -> None:
         if self.state == ANSWERING:
@@ -84,6 +102,9 @@ class Wire(HttpToolsProtocol):
         """A request begins. One that does not wait for the answer to the one before it is not taken."""
         if self.state in {ANSWERING, REFUSED} or (self.cycle is not None and not self.cycle.response_complete):
             self._no_more()
+            return
+        if self.flow.write_paused:  # it asks on and on, and reads no answer
+            self.transport.abort()
             return
         super().on_message_begin()
         self._call = None
@@ -104,8 +125,8 @@ class Wire(HttpToolsProtocol):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        if self.state == RECEIVING:
+        """One header; trailers are not kept."""
+        if self.state == RECEIVING and self._call is None:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -149,7 +170,7 @@ class Wire(HttpToolsProtocol):
         if self.state == ELSEWHERE:
             super().on_message_complete()
         elif self.state == RECEIVING and self._call is not None and not self.parser.should_upgrade():
-            self.state = ANSWERING
+            self.state, self._call.arrived = ANSWERING, time.perf_counter()
             self.door.take(self._call)
 
     def on_response_complete(self) -> None:
@@ -199,14 +220,16 @@ class Wire(HttpToolsProtocol):
         waited = now - self.since
         if self.state == RECEIVING and waited > RECEIVE_S:
             self._reject(408, "body", f"not complete after {RECEIVE_S:g} s", "a whole request in that time")
+        elif waited > UNREAD_S and self.transport.is_closing():
+            self.transport.abort()
         elif waited > self._patience():
             self.transport.close()
 
     def _patience(self) -> float:
         if self.state == IDLE:
             return self.timeout_keep_alive if self.used else FIRST_S
-        if self.state == ELSEWHERE and self.cycle.more_body:
-            return RECEIVE_S
+        if self.state == ELSEWHERE:
+            return RECEIVE_S if self.cycle.more_body else OTHER_S
         return LINGER_S if self.state == REFUSED else math.inf
 
 
