@@ -7,7 +7,9 @@ locust -f loadtests/locustfile.py --headless --host http://127.0.0.1:8600 \\
 
 import gc
 import json
+import os
 import re
+import sys
 import time
 from argparse import ArgumentParser
 from collections import Counter
@@ -176,7 +178,10 @@ class Arrivals(FastHttpUser):
     def walk(self) -> None:
         """Send each request at its time, then end the run when all are answered."""
         options = self.environment.parsed_options
-        requests = read_traffic(Path(options.traffic), users_only=options.users_only)
+        try:
+            requests = read_traffic(Path(options.traffic), users_only=options.users_only)
+        except (OSError, ValueError) as error:
+            sys.exit(str(error))  # Locust itself would start this task again and again
         gc.collect()
         gc.freeze()
         MEASURED.started_at, MEASURED.cpu_before_s = time.time(), time.process_time()
@@ -184,6 +189,8 @@ class Arrivals(FastHttpUser):
         start = time.perf_counter()
         for k, intended in enumerate(arrivals(options)):
             gevent.sleep(max(0.0, start + intended - time.perf_counter()))
+            if options.parent and os.getppid() != options.parent:
+                break  # nobody is left to read the result: no load for nobody
             POOL.spawn(self.send, *requests[k % len(requests)], start, intended)
         POOL.join(TIMEOUT_S)
         self.environment.runner.quit()
@@ -212,6 +219,7 @@ def _options(parser: ArgumentParser) -> None:
     parser.add_argument("--spike-to", type=float, default=0.0, help="second of the measured time")
     parser.add_argument("--traffic", required=True, help="request bodies, one JSON object per line")
     parser.add_argument("--users-only", action="store_true", help="name no candidates: they were picked ahead")
+    parser.add_argument("--parent", type=int, default=0, help="process id: the run ends when this process has ended")
     parser.add_argument("--out", required=True, help="where the result goes, JSON")
 
 

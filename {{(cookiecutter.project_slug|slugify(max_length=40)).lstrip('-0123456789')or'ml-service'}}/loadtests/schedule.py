@@ -31,11 +31,14 @@ def arrivals(options: Any) -> Iterator[float]:
 def read_traffic(path: Path, *, users_only: bool) -> list[tuple[bytes, dict[str, str]]]:
     """Bodies to send and their headers, one per line of the file; `users_only` leaves the candidates out."""
     requests = []
-    for line in path.read_bytes().splitlines():
-        content = json.loads(line)
-        user = str(content["user_id"])
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            content = json.loads(line)
+            user = str(content["user_id"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}, line {number}: no request ({error}); run `mlsd data` again") from None
         if users_only:
-            del content["candidates"]
+            content.pop("candidates", None)
         body = json.dumps(content).encode() if users_only else line
         requests.append((body, {"content-type": "application/json", "x-user-id": user}))
     return requests

@@ -164,15 +164,21 @@ def test_one_rate_seen_faster_than_foretold_is_noise_and_one_far_slower_is_not(
     assert failed(design, home, measured(rungs=rungs)) == (set() if fits else {"the model against the measured curve"})
 
 
+def test_a_ladder_of_other_requests_is_no_plan(design: Design, home: Home) -> None:
+    stored(home, measured(candidates=100))
+    with pytest.raises(UserError, match=r"load_knee\.json: measured with 100 candidates, expected 500; run"):
+        plan_measured.run(design, home)
+
+
 def test_without_a_measurement_the_plan_says_what_to_run(design: Design, home: Home) -> None:
     with pytest.raises(UserError, match=r"load_knee\.json: not found; run `mlsd up`, then `mlsd load --find-knee`"):
         plan_measured.run(design, home)
     write_json(home.results / "load_knee.json", {"details": {"rungs": "many"}})
     with pytest.raises(UserError, match=r"load_knee\.json: not a ladder of rates"):
-        read_curve(home)
+        read_curve(design, home)
     stored(home, measured(rungs=[rung(40.0, 900.0, "p99 900 ms")]))
     with pytest.raises(UserError, match="no rate held"):
-        read_curve(home)
+        read_curve(design, home)
 
 
 def climb_to(limit: float) -> knee.Climb:

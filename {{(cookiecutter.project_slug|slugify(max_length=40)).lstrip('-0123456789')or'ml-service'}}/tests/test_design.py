@@ -89,6 +89,16 @@ def test_hops_over_the_total_are_named(content: dict[str, Any], tmp_path: Path) 
     assert "retrieval 30 + edge 30 + features 30 + inference 30 + post 30 = 150" in message
 
 
+def test_hops_that_add_up_on_paper_add_up(content: dict[str, Any], design: Design) -> None:
+    """5.06: 12.9 + 20.3 + 59.2 + 47.2 + 10.4 is more than 150 in binary."""
+    hops = {"retrieval": 12.9, "edge": 20.3, "features": 59.2, "inference": 47.2, "post": 10.4}
+    put(content, "latency", {"p99_ms": 150.0, "hops_ms": hops})
+    assert Design.model_validate(content).latency.hop_sum_ms == 150
+    hops["post"] = 10.41
+    with pytest.raises(ValueError, match="at most p99_ms 150"):
+        Design.model_validate(content)
+
+
 @pytest.mark.parametrize("steps", [[10, 100], [5, 25], [5, 5, 100], [0, 100], [5, 50, 25, 100]])
 def test_canary_starts_small_and_rises_to_all(content: dict[str, Any], tmp_path: Path, steps: list[int]) -> None:
     """5.21, 5.22"""

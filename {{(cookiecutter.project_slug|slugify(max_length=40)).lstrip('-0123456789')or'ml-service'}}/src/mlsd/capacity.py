@@ -85,11 +85,11 @@ class Predicted:
         return self.p99_ms / max(self.seen_ms, LEAST_MS) - 1.0
 
 
-def read_curve(home: Home) -> Curve:
+def read_curve(design: Design, home: Home) -> Curve:
     """The newest ladder.
 
     Raises:
-        UserError: nothing was measured, the file is damaged, or no rate held.
+        UserError: nothing was measured, or with other candidates; the file is damaged, or no rate held.
     """
     path, missing = home.results / "load_knee.json", "run `mlsd up`, then `mlsd load --find-knee`"
     content = read_json(path, missing)
@@ -98,6 +98,10 @@ def read_curve(home: Home) -> Curve:
     except (ValidationError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not a ladder of rates ({reason}); delete it, then {missing}") from None
+    if found.candidates != design.scale.candidates:
+        raise UserError(
+            f"{path}: measured with {found.candidates} candidates, expected {design.scale.candidates}; {missing}"
+        )
     if not found.held:
         raise UserError(f"{path}: details.rungs: no rate held, expected one at least; {missing}")
     return found

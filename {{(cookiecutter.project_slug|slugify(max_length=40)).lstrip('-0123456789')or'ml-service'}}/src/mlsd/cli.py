@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 import warnings
 from pathlib import Path
@@ -148,6 +147,12 @@ COMMANDS: dict[str, Command] = {
 }
 
 
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number of at least 1")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mlsd", description="The six steps of design.yaml, running.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -157,10 +162,10 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("data", "demo"):
         parsers[name].add_argument("--path", type=Path, help="folder of your own CSV or Parquet files")
     for name in ("train", "retrain"):
-        parsers[name].add_argument("--window-days", type=int, help="train on the newest days only")
-    parsers["load"].add_argument("--seconds", type=int, help="length of the measured run")
+        parsers[name].add_argument("--window-days", type=_positive, help="train on the newest days only")
+    parsers["load"].add_argument("--seconds", type=_positive, help="length of the measured run")
     for name in ("load", "drill"):
-        parsers[name].add_argument("--rps", type=int, help="arrivals per second")
+        parsers[name].add_argument("--rps", type=_positive, help="arrivals per second")
     parsers["drill"].add_argument("what", choices=["swap", "kill", "stop"])
     parsers["plan"].add_argument("--measured", action="store_true", help="replicas from what --find-knee measured")
     parsers["load"].add_argument(
@@ -172,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     parsers["load"].add_argument("--find-knee", action="store_true", help="a ladder of rates: the highest that holds")
     parsers["load"].add_argument("--save-baseline", action="store_true", help="later runs are held against this one")
     parsers["load"].add_argument("--shifted", action="store_true", help="send the shifted mix of requests")
-    parsers["release"].add_argument("--version", type=int, help="model version; default: the challenger")
+    parsers["release"].add_argument("--version", type=_positive, help="model version; default: the challenger")
     parsers["release"].add_argument("--fault", choices=["invert", "slow"], help="plant a fault in the candidate")
     parsers["rollback"].add_argument("--reason", default="asked for on the command line", help="kept in the ledger")
     parsers["explain"].add_argument("request_id")
@@ -198,9 +203,10 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"mlsd {args.command}: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader, `head` for one, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:  # a full disk, a folder that may not be written, no loopback address
+        named = f"{error.filename}: " if error.filename else ""
+        print(f"mlsd {args.command}: {named}{error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"mlsd {args.command}: interrupted", file=sys.stderr)
         return 130

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
+from mlsd.errors import UserError
 from mlsd.home import find_home, write_json
 
 
@@ -11,13 +12,19 @@ from mlsd.home import find_home, write_json
 def _offset() -> timedelta:
     try:
         seconds = json.loads(find_home().clock.read_text(encoding="utf-8"))["offset_s"]
+        return timedelta(seconds=seconds)
     except FileNotFoundError:
-        seconds = 0.0
-    return timedelta(seconds=seconds)
+        return timedelta(0)
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise UserError(f"{find_home().clock}: not a clock ({error}); run `mlsd data` again") from None
 
 
 def now() -> datetime:
-    """Current time, UTC, aware, on the world's clock (the offset is read once per process, see `reread`)."""
+    """Current time, UTC, aware, on the world's clock (the offset is read once per process, see `reread`).
+
+    Raises:
+        UserError: the file that holds the offset is damaged.
+    """
     return datetime.now(UTC) + _offset()
 
 

@@ -61,7 +61,7 @@ def board_line(design: Design) -> str:
 
 def hop_sum(design: Design) -> float:
     """Milliseconds that the hops take together."""
-    return float(sum(design.latency.hops_ms.model_dump().values()))
+    return design.latency.hop_sum_ms
 
 
 def sentence(design: Design) -> str:

@@ -93,7 +93,7 @@ def run(design: Design, home: Home) -> StepResult:
     Raises:
         UserError: nothing was measured, or no number of replicas can keep the budget.
     """
-    curve = read_curve(home)
+    curve = read_curve(design, home)
     found, predicted = need(design, curve), predict(curve)
     rows: list[JsonValue] = [asdict(row) | {"error": row.error} for row in predicted]
     details: dict[str, JsonValue] = json.loads(json.dumps(asdict(found))) | {

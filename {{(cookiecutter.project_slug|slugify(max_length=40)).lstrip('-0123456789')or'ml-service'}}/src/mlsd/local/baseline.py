@@ -34,6 +34,8 @@ class Baseline(BaseModel):
     speed: Speed
     other_work: float
     candidates: int
+    serving_mode: str = ""
+    source: str = ""  # of the data
 
     def slower(self, now: Self) -> float:
         """How many times as long the same work takes at the new run: the machine's pace, and what others left of it."""
@@ -57,11 +59,18 @@ def of(design: Design, sent: LoadSummary, shape: str, rps: float, machine: tuple
         speed=machine[0],
         other_work=machine[1],
         candidates=design.scale.candidates,
+        serving_mode=design.serving_mode,
+        source=design.data.source,
     )
 
 
 def _path(home: Home, shape: str, rps: float) -> Path:
     return home.baselines / f"{shape}-{rps:g}.json"
+
+
+def _requests(run: Baseline) -> tuple[int, str, str]:
+    """What makes the requests of two runs the same ones."""
+    return run.candidates, run.serving_mode, run.source
 
 
 def stored(home: Home, run: Baseline) -> Baseline | None:
@@ -78,7 +87,7 @@ def stored(home: Home, run: Baseline) -> Baseline | None:
     except ValidationError as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not a baseline ({reason}); delete it, then run `mlsd load --save-baseline`") from None
-    return found if found.candidates == run.candidates else None
+    return found if _requests(found) == _requests(run) else None
 
 
 def save(home: Home, run: Baseline) -> None:

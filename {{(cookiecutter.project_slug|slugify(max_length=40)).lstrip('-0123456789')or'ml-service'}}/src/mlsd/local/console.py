@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import textwrap
 import time
@@ -53,6 +54,14 @@ def _print(result: StepResult, command: str) -> None:
         _print_checks(result)
 
 
+def _while_read(show: Callable[[], None]) -> None:
+    """Show something to whoever reads; when nobody does any more (`head`), the work and its exit code go on."""
+    try:
+        show()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def run(context: Context, work: Work, args: argparse.Namespace) -> int:
     """Do the work, save and print each result as it comes.
 
@@ -64,9 +73,9 @@ def run(context: Context, work: Work, args: argparse.Namespace) -> int:
         for result in _timed(context, work):
             results.append(result)
             if not args.json:
-                _print(result, args.command)
+                _while_read(lambda result=result: _print(result, args.command))  # type: ignore[misc]
     if args.json:
         found = [result.model_dump(mode="json") for result in results]
-        json.dump(found if args.command == "demo" else found[0], sys.stdout, indent=2)
-        print()
+        text = json.dumps(found if args.command == "demo" else found[0], indent=2)
+        _while_read(lambda: print(text, flush=True))
     return 0 if results and all(result.passed for result in results) else 1

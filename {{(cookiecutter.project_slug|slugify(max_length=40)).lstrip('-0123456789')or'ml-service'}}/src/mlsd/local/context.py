@@ -11,10 +11,18 @@ from mlsd.problem import Problem, load_problem
 
 @dataclass(frozen=True)
 class Context:
-    """`declared` is design.yaml as it lies."""
+    """Read when it is asked for: what stops the stack must work whatever is wrong with the design."""
 
-    declared: Design
     home: Home
+
+    @cached_property
+    def declared(self) -> Design:
+        """design.yaml as it lies.
+
+        Raises:
+            UserError: it is missing or wrong.
+        """
+        return load_design()
 
     @property
     def design(self) -> Design:
@@ -28,9 +36,5 @@ class Context:
 
 
 def load_context() -> Context:
-    """Read the design and find the state folder.
-
-    Raises:
-        UserError: the design is missing or wrong.
-    """
-    return Context(load_design(), find_home())
+    """Find the state folder."""
+    return Context(find_home())

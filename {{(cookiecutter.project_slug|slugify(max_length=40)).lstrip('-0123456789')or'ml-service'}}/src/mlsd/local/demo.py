@@ -53,14 +53,15 @@ def _stop_everything(home: Home) -> None:
 
 @contextmanager
 def _nothing_left_behind(home: Home) -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the clean-up short
         _stop_everything(home)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _served(result: StepResult, sent: LoadSummary) -> StepResult:

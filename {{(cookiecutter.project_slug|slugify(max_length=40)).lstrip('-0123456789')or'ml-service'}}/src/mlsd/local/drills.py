@@ -21,12 +21,13 @@ from mlsd.home import Home
 from mlsd.local.drill import SETTLED_S, WARMUP_S, Drill, Seen, seen
 from mlsd.local.measured import LoadSummary
 from mlsd.local.plane import local_plane
-from mlsd.local.ports import find_ports
+from mlsd.local.ports import ports_of
 from mlsd.local.usage import workers
 from mlsd.result import Check, StepResult
 
 LOGGER = logging.getLogger("mlsd")
 SLOWER = 2.0
+MOST_S = 3000.0  # of a drill, within the load's own length
 ANSWERED = 0.999
 WATCHED_S = 1.0
 BACK_S = 30.0
@@ -87,6 +88,17 @@ class Swapper:
         self.plane.stop(self.slot)
         self.slot = target
 
+    def back(self, champion: Release) -> None:
+        """After a swap that was cut short: the champion runs where the ledger has it, and everyone is sent there."""
+        slot = cast("Slot", self.ledger.get(champion.id).slot)
+        try:
+            if not self.plane.runs(slot):
+                self.plane.start(slot, champion, allow_faults=False)
+            self.plane.router.apply(Traffic(slot))
+            self.plane.stop(other(slot))
+        except UserError as error:
+            LOGGER.error("the champion is not back in slot %s, run `mlsd up`: %s", slot, error)
+
 
 def swap(
     design: Design, home: Home, plane: Plane, *, requests: int = 10_000, rps: float | None = None, swaps: int = 4
@@ -102,9 +114,11 @@ def swap(
         swaps: at least so many, rounded up to an even number.
 
     Raises:
-        UserError: no champion is serving, or a release did not become ready.
+        UserError: no champion is serving, a release did not become ready, or the rate is too low.
     """
     ledger, rate = Ledger(home.releases_db), float(rps or design.load_test.rps)
+    if requests / rate > MOST_S:
+        raise UserError(f"rps: found {rate:g}, expected {requests / MOST_S:.1f} or more for {requests} requests")
     with exclusive(home):
         champion = live_slot(ledger, plane)
         previous = ledger.previous(1)
@@ -119,6 +133,9 @@ def swap(
                 drill.do(lambda release=release: mover.swap(release))  # type: ignore[misc]
                 done += 1
                 drill.steady(SETTLED_S)
+        except BaseException:
+            mover.back(champion)
+            raise
         finally:
             sent = drill.end()
     found = seen(sent, drill.stretches)
@@ -137,7 +154,7 @@ def run(design: Design, home: Home, what: str, rps: float | None = None) -> Step
     Raises:
         UserError: no champion is serving.
     """
-    plane, _ = local_plane(design, home, find_ports())
+    plane, _ = local_plane(design, home, ports_of(home))
     if what == "swap":
         return swap(design, home, plane, rps=rps)
     return hit(design, home, plane, signal.SIGKILL if what == "kill" else signal.SIGTERM, rps=rps)

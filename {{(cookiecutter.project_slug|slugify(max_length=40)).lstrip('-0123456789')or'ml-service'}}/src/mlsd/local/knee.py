@@ -10,10 +10,9 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import psutil
 from pydantic import JsonValue
 
-from mlsd import clock
+from mlsd import clock, cores
 from mlsd.capacity import Curve, Rung
 from mlsd.design import Design
 from mlsd.home import Home
@@ -132,7 +131,7 @@ def curve(design: Design, seen: list[Seen]) -> Curve:
     return Curve(
         rungs=[each.rung for each in seen],
         workers=design.serving.workers,
-        cores=psutil.cpu_count() or 1,
+        cores=cores.usable(),
         candidates=design.scale.candidates,
         max_queue_ms=design.serving.admission.max_queue_ms,
         answer_ms=_points(seen[0].total),

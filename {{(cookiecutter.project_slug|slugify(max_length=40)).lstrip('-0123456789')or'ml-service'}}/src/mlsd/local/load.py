@@ -82,7 +82,7 @@ def _verdict(design: Design, home: Home, wish: Wish, run: Run) -> list[Check]:
     if wish.spike:
         found = load_checks.spike_checks(design, run.sent, wish.spike, wish.rps)
     elif wish.shape == "soak":
-        found = load_checks.soak_checks(design, run.sent, run.watch.samples)
+        found = load_checks.soak_checks(design, run.sent, run.watch)
     else:
         found = load_checks.checks(design, run.sent)
     now = _as_baseline(design, wish, run)

@@ -8,6 +8,7 @@ from mlsd.design import Design
 from mlsd.local.baseline import RESOLUTION_MS
 from mlsd.local.measured import LoadSummary
 from mlsd.local.sender import Spike
+from mlsd.local.usage import Watch
 from mlsd.result import Check
 
 HOPS = ("edge", "features", "inference", "post")
@@ -100,9 +101,11 @@ def _outside(sent: LoadSummary, spike: Spike) -> tuple[int, int]:
     return sum(sum(row.answers.values()) for row in rows) + shed, shed
 
 
-def soak_checks(design: Design, sent: LoadSummary, memory: list[tuple[float, float]]) -> list[Check]:
-    """The gates of a long run: those of a steady one, and neither memory nor p99 rises while it goes on."""
-    return [*checks(design, sent), growth(memory), drift(sent, design.load_test.max_regression)]
+def soak_checks(design: Design, sent: LoadSummary, watch: Watch) -> list[Check]:
+    """The gates of a long run: those of a steady one, no worker ends, and neither memory nor p99 rises meanwhile."""
+    replaced = watch.replaced
+    ended = Check(name="workers that were replaced", designed="0", measured=str(replaced), passed=not replaced)
+    return [*checks(design, sent), ended, growth(watch.samples), drift(sent, design.load_test.max_regression)]
 
 
 def growth(memory: list[tuple[float, float]]) -> Check:

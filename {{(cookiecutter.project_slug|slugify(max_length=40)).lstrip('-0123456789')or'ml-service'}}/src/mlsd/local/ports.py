@@ -1,15 +1,19 @@
 """Ports of the embedded stack: five in a row from `$MLSD_PORT`, all on the loopback address."""
 
 import errno
+import json
 import os
 import socket
 from dataclasses import dataclass
 
 from mlsd.errors import UserError
+from mlsd.home import Home, write_json
+from mlsd.local import processes
 
 HOST = "127.0.0.1"
 FIRST = 8600
 COUNT = 5
+RECORD = "ports.json"
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,29 @@ def find_ports() -> Ports:
     if not text.isascii() or not text.isdigit() or not 1024 <= int(text) <= highest:
         raise UserError(f"MLSD_PORT: found {text!r}, expected a port from 1024 to {highest}")
     return Ports(*range(int(text), int(text) + COUNT))
+
+
+def record(home: Home, ports: Ports) -> None:
+    """Note where the stack of this state folder runs."""
+    write_json(home.run / RECORD, {"first": ports.edge})
+
+
+def ports_of(home: Home) -> Ports:
+    """Those of the stack that runs from this state folder, whatever the shell says; else those to start it on.
+
+    Raises:
+        UserError: MLSD_PORT names others than those of the running stack, or is no port.
+    """
+    try:
+        first = int(json.loads((home.run / RECORD).read_text(encoding="utf-8"))["first"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return find_ports()
+    if not processes.running(home):
+        return find_ports()
+    wanted = os.environ.get("MLSD_PORT")
+    if wanted and wanted != str(first):
+        raise UserError(f"MLSD_PORT: found {wanted!r}, expected {first}, where the stack of {home.root} runs")
+    return Ports(*range(first, first + COUNT))
 
 
 def require_free(port: int, what: str) -> None:

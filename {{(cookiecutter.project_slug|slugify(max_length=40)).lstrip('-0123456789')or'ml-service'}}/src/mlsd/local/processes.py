@@ -31,13 +31,20 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def _is_same(process: psutil.Process, created: float, mark: str) -> bool:
+    """By its start; or, for start times move with the machine's clock, by the mark that it was started with."""
+    if abs(process.create_time() - created) < SAME_START_S:
+        return True
+    return process.environ().get(MARK) == mark
+
+
 def find(home: Home, name: str) -> psutil.Process | None:
     """The running process of that name; a stale or damaged pid file is deleted."""
     path = home.run / f"{name}.pid"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         process = psutil.Process(record["pid"])
-        if abs(process.create_time() - record["created"]) < SAME_START_S and _is_alive(process):
+        if _is_same(process, record["created"], str(home.run / name)) and _is_alive(process):
             return process
     except FileNotFoundError:
         return None

@@ -5,7 +5,7 @@ from mlsd.delivery import rollout
 from mlsd.design import Design
 from mlsd.home import Home
 from mlsd.local.plane import local_plane
-from mlsd.local.ports import find_ports
+from mlsd.local.ports import ports_of
 from mlsd.problem import Problem
 from mlsd.result import StepResult
 
@@ -17,7 +17,7 @@ def release(
 
     A serving mode that lives on answers made ahead gets the candidate's first: like is compared with like.
     """
-    plane, models = local_plane(design, home, find_ports())
+    plane, models = local_plane(design, home, ports_of(home))
     if design.serving_mode != "online":
         from mlsd.batch.step import ensure
 
@@ -27,5 +27,5 @@ def release(
 
 def rollback(design: Design, home: Home, problem: Problem, reason: str) -> StepResult:
     """All traffic back to the previous release; see `mlsd.delivery.rollback.run`."""
-    plane, models = local_plane(design, home, find_ports())
+    plane, models = local_plane(design, home, ports_of(home))
     return back.run(design, home, plane, models, reason=reason)

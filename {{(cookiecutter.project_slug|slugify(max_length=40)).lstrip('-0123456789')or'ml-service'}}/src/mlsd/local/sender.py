@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from mlsd.design import Design
 from mlsd.errors import UserError
 from mlsd.home import Home
+from mlsd.local import processes
 from mlsd.local.measured import LoadSummary
-from mlsd.local.ports import find_ports
+from mlsd.local.ports import ports_of
 
 STARTUP_S = 30.0  # of Locust's imports, on a busy machine
 STOP_S = 20.0
@@ -58,6 +59,7 @@ class LoadProcess:
     out: Path
     log: Path
     deadline: float
+    summary: LoadSummary | None = None
 
     def wait_begun(self) -> None:
         """Until the first request is sent.
@@ -109,6 +111,11 @@ class LoadProcess:
             self.process.wait()
 
     def _summary(self) -> LoadSummary:
+        if self.summary is None:
+            self.summary = self._read()
+        return self.summary
+
+    def _read(self) -> LoadSummary:
         try:
             return LoadSummary.model_validate_json(self.out.read_bytes())
         except (OSError, ValidationError):
@@ -161,11 +168,12 @@ def start(
         folder.mkdir(parents=True, exist_ok=True)
     out, log = home.run / f"load-{os.getpid()}-{time.monotonic_ns()}.json", home.logs / "load.log"
     argv = [sys.executable, "-m", "locust", "-f", str(_locustfile()), "--headless", "--only-summary"]
-    argv += ["--exit-code-on-error", "0", "--loglevel", "WARNING", "--host", host or find_ports().edge_url]
+    argv += ["--exit-code-on-error", "0", "--loglevel", "WARNING", "--host", host or ports_of(home).edge_url]
     argv += ["--rps", str(rps), "--seconds", str(seconds), *pattern.arguments()]
-    argv += ["--traffic", str(traffic), "--out", str(out)]
+    argv += ["--traffic", str(traffic), "--out", str(out), "--parent", str(os.getpid())]
     if design.serving_mode != "online":
         argv.append("--users-only")
+    env = {**os.environ, processes.MARK: str(home.run / "load")}  # so that `mlsd down` finds it whoever is left
     with log.open("wb") as output:
-        process = subprocess.Popen(argv, cwd=home.run, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        process = subprocess.Popen(argv, cwd=home.run, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     return LoadProcess(process, out, log, time.monotonic() + seconds + pattern.warmup_s + STARTUP_S)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import cast
 
 import httpx
@@ -18,8 +19,8 @@ from mlsd.design import Design
 from mlsd.errors import UserError
 from mlsd.home import Home, read_json
 from mlsd.local import envoy, processes
-from mlsd.local.plane import local_plane, process_name
-from mlsd.local.ports import HOST, Ports, find_ports, require_free
+from mlsd.local.plane import READY_S, local_plane, process_name
+from mlsd.local.ports import HOST, Ports, ports_of, record, require_free
 from mlsd.problem import Problem
 from mlsd.result import Check, StepResult
 
@@ -61,11 +62,11 @@ def _start_hooks(home: Home, command: Sequence[str], ports: Ports) -> None:
         processes.start(home, HOOKS, command, env=env, ready_url=f"http://{HOST}:{ports.hooks}/livez", timeout_s=20)
 
 
-def _wait_for_edge(ports: Ports, *, fallback: bool) -> float:
+def _wait_for_edge(ports: Ports, most_s: float, *, fallback: bool) -> float:
     """Until the champion says through the edge that it is ready; with `fallback`, until it says anything."""
     began = time.monotonic()
     with httpx.Client(trust_env=False, timeout=1.0) as client:
-        while time.monotonic() - began < EDGE_S:
+        while time.monotonic() - began < most_s:
             try:
                 answer = client.get(f"{ports.edge_url}{READY_PATH}")
                 if answer.is_success or (fallback and "x-envoy-upstream-service-time" in answer.headers):
@@ -73,7 +74,7 @@ def _wait_for_edge(ports: Ports, *, fallback: bool) -> float:
             except httpx.HTTPError:
                 pass
             time.sleep(0.02)
-    raise UserError(f"the edge does not answer at {ports.edge_url}{READY_PATH}; see logs/envoy.log")
+    raise UserError(f"no answer within {most_s:g} s at {ports.edge_url}{READY_PATH}; see logs/ and `mlsd status`")
 
 
 def start(design: Design, home: Home, plane: Plane, models: Models, hooks: Sequence[str]) -> StepResult:
@@ -92,22 +93,24 @@ def start(design: Design, home: Home, plane: Plane, models: Models, hooks: Seque
     """
     began, before = time.monotonic(), processes.running(home)
     with exclusive(home):
-        ports = find_ports()
+        ports = ports_of(home)
         _require_free_ports(home, ports)
+        record(home, ports)
         ledger = Ledger(home.releases_db)
         recover(ledger, plane)
         champion = _champion(design, home, ledger, models)
         slot = cast("Slot", champion.slot)
         models.folder(champion)
         fallback = not models.at_hand(champion)
+        loading = plane.runs(slot)  # perhaps: whoever started it may have been killed since
         try:
-            if not plane.runs(slot):
+            if not loading:
                 plane.start(slot, champion, allow_faults=False, fallback=fallback)
             if processes.find(home, envoy.NAME) is None:
                 envoy.start(design, home, ports, Traffic(slot))
             else:
                 plane.router.apply(Traffic(slot))
-            _wait_for_edge(ports, fallback=fallback)
+            _wait_for_edge(ports, READY_S if loading else EDGE_S, fallback=fallback)
             if hooks:
                 _start_hooks(home, hooks, ports)
         except BaseException:
@@ -145,7 +148,7 @@ def up(design: Design, home: Home, problem: Problem) -> StepResult:
 
     ensure(design, home, problem)
 
-    ports = find_ports()
+    ports = ports_of(home)
     plane, models = local_plane(design, home, ports)
     return start(design, home, plane, models, command(ports.hooks))
 
@@ -170,7 +173,8 @@ def down(home: Home) -> StepResult:
     """Stop every process of the stack, the edge first; nothing runs afterwards, whatever was damaged."""
     running = processes.running(home)
     if envoy.NAME in running:
-        _quieten(find_ports())
+        with suppress(UserError):  # a wrong MLSD_PORT keeps nothing from being stopped
+            _quieten(ports_of(home))
     stopped = processes.stop_all(home, first=[envoy.NAME])
     left = processes.running(home)
     names = ", ".join(stopped) or "nothing ran"

@@ -13,7 +13,7 @@ from mlsd.design import Design
 from mlsd.home import Home
 from mlsd.local import envoy, processes
 from mlsd.local.plane import process_name
-from mlsd.local.ports import HOST, Ports, find_ports
+from mlsd.local.ports import HOST, Ports, ports_of
 from mlsd.local.stack import HOOKS
 from mlsd.result import Check, StepResult
 
@@ -42,9 +42,9 @@ def _edge(ports: Ports) -> Check:
     return Check(name="through the edge", designed="ready", measured=why or "ready", passed=not why)
 
 
-def _checks(champion: Release | None, running: Mapping[str, int]) -> list[Check]:
+def _checks(home: Home, champion: Release | None, running: Mapping[str, int]) -> list[Check]:
     """Of each process that must run, and of the way that a request takes."""
-    ports = find_ports()
+    ports = ports_of(home)
     places = {envoy.NAME: f"http://{HOST}:{ports.admin}/ready", HOOKS: f"http://{HOST}:{ports.hooks}/livez"}
     if champion and champion.slot:
         slot = cast("Slot", champion.slot)
@@ -66,7 +66,7 @@ def status(design: Design, home: Home) -> StepResult:
     return StepResult(
         step="status",
         summary=f"live: {live}; can go back to: {back}",
-        checks=_checks(champion, running),
+        checks=_checks(home, champion, running),
         details={
             "processes": dict(running),
             "releases": [f"{r.id}: model {r.model_version}, {r.stage}" for r in ledger.releases()],

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from types import TracebackType
 from typing import Self
 
@@ -15,17 +16,31 @@ from mlsd.local.plane import process_name
 
 MIB = 2**20
 EVERY_S = 0.5
+FIND_EVERY = 4  # samples: to look for processes costs more than to measure them
 
 
-def _cpu_s(found: Iterable[psutil.Process]) -> float:
-    total = 0.0
-    for process in found:
+class _Cpu:
+    """Seconds used since the start by processes that may end, or begin, meanwhile."""
+
+    def __init__(self, found: Iterable[psutil.Process]) -> None:
+        self._before = {process: self._used(process) for process in found}
+        self._last = dict(self._before)
+
+    @staticmethod
+    def _used(process: psutil.Process) -> float:
         try:
             times = process.cpu_times()
         except psutil.NoSuchProcess:
-            continue
-        total += times.user + times.system
-    return total
+            return 0.0
+        return float(times.user + times.system)
+
+    def look(self, found: Iterable[psutil.Process]) -> None:
+        for process in found:
+            self._last[process] = max(self._used(process), self._last.get(process, 0.0))
+
+    @property
+    def total_s(self) -> float:
+        return sum(used - self._before.get(process, 0.0) for process, used in self._last.items())
 
 
 def tree(pid: int) -> list[psutil.Process]:
@@ -45,8 +60,12 @@ def servers(home: Home) -> list[psutil.Process]:
 
 
 def workers(home: Home) -> list[psutil.Process]:
-    """Those of the servers that answer requests; all of them where none is called a worker."""
-    found = servers(home)
+    """Those of the servers that answer requests."""
+    return answering(servers(home))
+
+
+def answering(found: list[psutil.Process]) -> list[psutil.Process]:
+    """The workers among processes; all of them where none is called a worker."""
     return [process for process in found if _is_worker(process)] or found
 
 
@@ -83,12 +102,14 @@ class Watch:
     edge_cpu_s: float = 0.0
     samples: list[tuple[float, float]] = field(default_factory=list)  # seconds since the start, MiB of all workers
     largest_mib: float = 0.0  # of one process
+    first: set[int] = field(default_factory=set)  # process ids of the workers at the start
+    seen: set[int] = field(default_factory=set)  # and of all there were
 
     def __enter__(self) -> Self:
         """Start."""
-        self._began, self._found, self._edge = time.monotonic(), servers(self.home), edge(self.home)
-        self._workers = workers(self.home)
-        self._cpu, self._edge_cpu = _cpu_s(self._found), _cpu_s(self._edge)
+        self._began = time.monotonic()
+        self._find()
+        self._cpu, self._edge_cpu, self.first = _Cpu(self._servers), _Cpu(self._envoy), set(self.seen)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
@@ -98,12 +119,28 @@ class Watch:
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """Stop; the numbers are complete then."""
-        self.cpu_s, self.edge_cpu_s = _cpu_s(self._found) - self._cpu, _cpu_s(self._edge) - self._edge_cpu
         self._stop.set()
         self._thread.join()
+        self._cpu.look(self._servers)
+        self._edge_cpu.look(self._envoy)
+        self.cpu_s, self.edge_cpu_s = self._cpu.total_s, self._edge_cpu.total_s
+
+    @property
+    def replaced(self) -> int:
+        """Workers that began after the start: each stands for one that ended."""
+        return len(self.seen - self.first)
+
+    def _find(self) -> None:
+        self._servers, self._envoy = servers(self.home), edge(self.home)
+        self._workers = answering(self._servers)
+        self.seen |= {process.pid for process in self._workers}
 
     def _sample(self) -> None:
-        while True:
+        for number in count():
+            if number % FIND_EVERY == 0:
+                self._find()
+            self._cpu.look(self._servers)
+            self._edge_cpu.look(self._envoy)
             sizes = memory_mib(self._workers)
             if sizes:
                 self.samples.append((time.monotonic() - self._began, sum(sizes)))

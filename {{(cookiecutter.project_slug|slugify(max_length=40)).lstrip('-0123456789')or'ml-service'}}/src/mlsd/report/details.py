@@ -67,6 +67,7 @@ class Load(BaseModel):
 
     sent: int
     errors: int
+    shed: int = 0
     total: Latencies
     hops: dict[str, Latencies]
     rps: float = 0.0

@@ -56,8 +56,8 @@ def _failed(results: Results) -> list[Number]:
     seen = [each.load for each in loads if each]
     if not seen:
         return []
-    errors, sent = sum(load.errors for load in seen), sum(load.sent for load in seen)
-    return [Number(f"{errors}", f"failed requests of {sent:,} during releases", "design: 0", errors == 0)]
+    failed, sent = sum(load.errors + load.shed for load in seen), sum(load.sent for load in seen)
+    return [Number(f"{failed}", f"failed requests of {sent:,} during releases", "design: 0", failed == 0)]
 
 
 def _drift(results: Results) -> list[Number]:
