@@ -25,6 +25,7 @@ from mlsd.local.ports import COUNT, Ports, find_ports, require_free
 
 UPSTREAM = Path(__file__).with_name("upstream.py")
 CANDIDATES = list(range(1, 41))
+LOST = 0  # in place of a status code: no answer at all
 
 
 @dataclass
@@ -128,7 +129,7 @@ class Load:
     def __init__(self, ports: Ports, rps: float) -> None:
         self.codes: Counter[int] = Counter()
         self.versions: Counter[int] = Counter()
-        self.late_versions: list[tuple[float, int]] = []
+        self._begun: list[tuple[float, int]] = []
         self._ports, self._period = ports, 1.0 / rps
         self._next, self._lock, self._stop = 0, threading.Lock(), threading.Event()
         self._began = time.monotonic()
@@ -143,13 +144,24 @@ class Load:
                     number = self._next
                     self._next += 1
                 time.sleep(max(0.0, self._began + number * self._period - time.monotonic()))
-                answer = ask(client, self._ports, f"user-{number}")
+                begun = time.monotonic()
+                try:
+                    answer = ask(client, self._ports, f"user-{number}")
+                except httpx.TransportError:
+                    with self._lock:
+                        self.codes[LOST] += 1
+                    continue
                 with self._lock:
                     self.codes[answer.status_code] += 1
                     if answer.status_code == 200:
                         version = int(answer.headers["x-mlsd-model-version"])
                         self.versions[version] += 1
-                        self.late_versions.append((time.time(), version))
+                        self._begun.append((begun, version))
+
+    def since(self, moment: float) -> Counter[int]:
+        """Versions that answered what was asked after that moment of time.monotonic."""
+        with self._lock:
+            return Counter(version for begun, version in self._begun if begun > moment)
 
     def end(self) -> None:
         self._stop.set()

@@ -71,7 +71,7 @@ def test_a_design_that_is_no_yaml_is_a_message(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["features", "train", "up", "load", "release", "rollback", "monitor", "retrain"])
 def test_a_command_before_its_turn_says_what_to_run(
-    command: str, home: Home, capsys: pytest.CaptureFixture[str]
+    command: str, home: Home, free_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([command]) == 2
     message = capsys.readouterr().err

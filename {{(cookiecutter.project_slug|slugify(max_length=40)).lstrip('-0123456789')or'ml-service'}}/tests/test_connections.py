@@ -7,34 +7,53 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from waiting import within
 
 from mlsd.serving import door, wire
 from mlsd.serving.door import Call, Door
 from mlsd.serving.wire import Wire
 
 MOST_BODY, CONNECTIONS = 1000, 8
-WAIT_S = 10.0
+WAIT_S = 30.0
+LONGER_S = 60.0
 
 
 @dataclass
 class Listener:
-    """A server whose door answers with the body it got, after `slow_s`."""
+    """A server whose door answers with the body it got; what it takes while `holding` waits for `release`."""
 
     port: int
     server: uvicorn.Server
-    slow_s: float = 0.0
+    holding: bool = False
     calls: list[Call] = field(default_factory=list)
+    held: list[Callable[[], object]] = field(default_factory=list)
 
     def take(self, call: Call) -> None:
+        loop, holding = asyncio.get_running_loop(), self.holding
+        answer = partial(call.respond, 200, b"content-type: text/plain\r\n", bytes(call.body))
+        if holding:
+            self.held.append(partial(loop.call_soon_threadsafe, answer))
+        else:
+            loop.call_soon(answer)
         self.calls.append(call)
-        head = b"content-type: text/plain\r\n"
-        asyncio.get_running_loop().call_later(self.slow_s, call.respond, 200, head, bytes(call.body))
+
+    def hold(self, connection: socket.socket, data: bytes) -> None:
+        """Send a request that gets its answer only when it is released."""
+        self.holding, before = True, len(self.calls)
+        connection.sendall(data)
+        assert within(WAIT_S, lambda: len(self.calls) > before)
+        self.holding = False
+
+    def release(self) -> None:
+        for answer in self.held:
+            answer()
 
     def connect(self) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=WAIT_S)
@@ -48,9 +67,9 @@ def reject(call: Call, status: int, name: str, found: str, expected: str) -> Non
 
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
-    monkeypatch.setattr(wire, "RECEIVE_S", 0.5)
-    monkeypatch.setattr(wire, "FIRST_S", 2.0)
-    monkeypatch.setattr(wire, "LINGER_S", 0.2)
+    monkeypatch.setattr(wire, "RECEIVE_S", LONGER_S)  # a stall of the machine is no slow sender
+    monkeypatch.setattr(wire, "FIRST_S", LONGER_S)
+    monkeypatch.setattr(wire, "LINGER_S", 0.5)
     monkeypatch.setattr(door, "SWEEP_S", 0.05)
     app = Starlette(routes=[Route("/livez", lambda _: PlainTextResponse("alive"))])
     with socket.socket() as bound:
@@ -78,6 +97,11 @@ def read(connection: socket.socket, enough: Callable[[bytes], bool] = lambda _: 
     while not enough(data) and (part := connection.recv(65_536)):
         data += part
     return data
+
+
+def ask(connection: socket.socket, body: bytes) -> bytes:
+    connection.sendall(post(body))
+    return read(connection, lambda data: data.endswith(body))
 
 
 def closed(connection: socket.socket) -> bool:
@@ -108,12 +132,10 @@ def test_what_is_too_much_ends_after_its_answer(listener: Listener) -> None:
         Wire.door.surplus = 2
         answers = []
         for connection in three:
-            connection.sendall(post(b"body"))
-            answers.append(read(connection, lambda data: data.endswith(b"body")))
+            answers.append(ask(connection, b"body"))
         assert [b"connection: close" in answer for answer in answers] == [True, True, False]
         assert [closed(connection) for connection in three[:2]] == [True, True]
-        three[2].sendall(post(b"again"))
-        assert b"connection: close" not in read(three[2], lambda data: data.endswith(b"again"))
+        assert b"connection: close" not in ask(three[2], b"again")
 
 
 def test_a_body_in_pieces_is_put_together_and_an_older_http_is_spoken(listener: Listener) -> None:
@@ -141,43 +163,16 @@ def test_who_asks_before_sending_is_told_to_go_on(listener: Listener) -> None:
 @pytest.mark.parametrize("second", [post(b"second"), b"GET /livez HTTP/1.1\r\n\r\n", b"garbage\x00\r\n\r\n"])
 def test_what_does_not_wait_for_the_first_answer_is_not_taken(listener: Listener, second: bytes) -> None:
     """Answers never come out of order; the sender learns from `connection: close` which request was not taken."""
-    listener.slow_s = 0.2
     with listener.connect() as connection:
-        connection.sendall(post(b"first") + second)
+        listener.hold(connection, post(b"first") + second)
+        listener.release()
         answer = read(connection)
     assert answer.count(b"HTTP/1.1 200") == 1
     assert answer.endswith(b"connection: close\r\n\r\nfirst")
     assert len(listener.calls) == 1
 
 
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (post(b"x" * (MOST_BODY + 1)), b"413"),
-        (b"POST /rank HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n" + b"200\r\n" + b"x" * 512 + b"\r\n", b"408"),
-        (b"POST /rank HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n" + b"800\r\n" + b"x" * 2048, b"413"),
-        (post(b"half")[:-1], b"408"),
-        (b"POST /rank HTTP/1.1\r\nhost:", b"408"),
-        (b"GET /rank HTTP/1.1\r\nhost: x\r\n\r\n", b"405"),
-        (post(b"x", "upgrade: websocket", "connection: upgrade"), b"400"),
-        (b"POST /ra%0ank HTTP/1.1\r\nhost: x\r\n\r\n", b"400"),
-        (b"POST /rank HTTP/1.1\r\n" + b"x: " + b"y" * 70_000, b"431"),
-        (b"\x16\x03\x01\x02\x00 no HTTP at all\r\n\r\n", b"400"),
-    ],
-    ids=[
-        "large",
-        "chunks-half",
-        "chunks-large",
-        "half-body",
-        "half-header",
-        "method",
-        "upgrade",
-        "control",
-        "long-header",
-        "no-http",
-    ],
-)
-def test_what_cannot_be_served_is_refused_in_time(listener: Listener, sent: bytes, status: bytes) -> None:
+def refused(listener: Listener, sent: bytes, status: bytes) -> None:
     with listener.connect() as connection:
         connection.sendall(sent)
         answer = read(connection)
@@ -185,40 +180,67 @@ def test_what_cannot_be_served_is_refused_in_time(listener: Listener, sent: byte
     assert b"connection: close\r\n" in answer
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (post(b"x" * (MOST_BODY + 1)), b"413"),
+        (b"POST /rank HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n" + b"800\r\n" + b"x" * 2048, b"413"),
+        (b"GET /rank HTTP/1.1\r\nhost: x\r\n\r\n", b"405"),
+        (post(b"x", "upgrade: websocket", "connection: upgrade"), b"400"),
+        (b"POST /ra%0ank HTTP/1.1\r\nhost: x\r\n\r\n", b"400"),
+        (b"POST /rank HTTP/1.1\r\n" + b"x: " + b"y" * 70_000, b"431"),
+        (b"\x16\x03\x01\x02\x00 no HTTP at all\r\n\r\n", b"400"),
+    ],
+    ids=["large", "chunks-large", "method", "upgrade", "control", "long-header", "no-http"],
+)
+def test_what_cannot_be_served_is_refused_at_once(listener: Listener, sent: bytes, status: bytes) -> None:
+    refused(listener, sent, status)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /rank HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n" + b"200\r\n" + b"x" * 512 + b"\r\n",
+        post(b"half")[:-1],
+        b"POST /rank HTTP/1.1\r\nhost:",
+    ],
+    ids=["chunks-half", "half-body", "half-header"],
+)
+def test_what_never_ends_is_refused_in_time(listener: Listener, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr(wire, "RECEIVE_S", 0.5)
+    refused(listener, sent, b"408")
+
+
 def test_the_longest_idle_connection_makes_room_and_none_that_waits_for_its_answer(listener: Listener) -> None:
     with listener.connect() as waiting, listener.connect() as known:
-        known.sendall(post(b"before"))
-        assert read(known, lambda data: data.endswith(b"before"))
-        listener.slow_s, listener.calls = 1.0, []
-        waiting.sendall(post(b"kept"))
-        while not listener.calls:
-            time.sleep(0.01)
+        assert ask(known, b"before")
+        listener.hold(waiting, post(b"kept"))
         idle = [listener.connect() for _ in range(3 * CONNECTIONS)]
-        listener.slow_s = 0.0
-        idle[-1].sendall(post(b"newest"))
-        assert read(idle[-1], lambda data: data.endswith(b"newest"))
+        assert ask(idle[-1], b"newest")
         assert all(closed(connection) for connection in idle[:CONNECTIONS])
         assert len(Wire.door.inside) <= CONNECTIONS
+        assert all(ask(connection, b"after") for connection in (known, *idle[2 - CONNECTIONS :]))
+        with listener.connect() as another:  # now all have asked something, and the one that waits is the oldest
+            assert ask(another, b"another")
+        listener.release()
         assert read(waiting, lambda data: data.endswith(b"kept"))
-        known.sendall(post(b"after"))
-        assert read(known, lambda data: data.endswith(b"after"))
     for connection in idle:
         connection.close()
 
 
-def test_a_silent_connection_is_closed(listener: Listener) -> None:
+def test_a_silent_connection_is_closed(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "RECEIVE_S", 0.5)
+    monkeypatch.setattr(wire, "FIRST_S", 2.0)
+    began = time.perf_counter()
     with listener.connect() as connection:
-        began = time.monotonic()
         assert closed(connection)
-        assert time.monotonic() - began > 1.5
+        assert time.perf_counter() - began >= 2
 
 
 def test_a_request_in_flight_is_answered_before_the_server_ends(listener: Listener) -> None:
-    listener.slow_s = 0.6
     with listener.connect() as busy, listener.connect() as idle:
-        busy.sendall(post(b"last"))
-        while not listener.calls:
-            time.sleep(0.01)
+        listener.hold(busy, post(b"last"))
         listener.server.should_exit = True
         assert closed(idle)
+        listener.release()
         assert read(busy).endswith(b"connection: close\r\n\r\nlast")

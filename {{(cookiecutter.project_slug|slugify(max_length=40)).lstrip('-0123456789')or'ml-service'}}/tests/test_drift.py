@@ -1,5 +1,7 @@
 """Drift metrics: values that are right, thresholds that fire and stay silent (6.02 to 6.06)."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -11,11 +13,18 @@ from mlsd.bundle import Bins
 from mlsd.design import Design
 from mlsd.monitoring.drift import add, inner_edges, judge, kl, ks, psi, psi_categories, size, tally
 
-GENERATOR = np.random.default_rng(3)
+Normal = Callable[..., np.ndarray]
 
 
-def normal(count: int, mean: float = 0.0) -> np.ndarray:
-    return GENERATOR.normal(mean, 1.0, count).astype(np.float32)
+@pytest.fixture
+def generator() -> np.random.Generator:
+    """The same numbers whichever tests ran before."""
+    return np.random.default_rng(3)
+
+
+@pytest.fixture
+def normal(generator: np.random.Generator) -> Normal:
+    return lambda count, mean=0.0: generator.normal(mean, 1.0, count).astype(np.float32)
 
 
 def against(reference: np.ndarray, current: np.ndarray) -> float:
@@ -30,14 +39,14 @@ def test_psi_by_hand() -> None:
     assert kl(before, after) == pytest.approx(0.4 * np.log(0.8) + 0.6 * np.log(1.2), abs=1e-4)
 
 
-def test_a_shift_of_a_half_is_seen_and_no_shift_is_not() -> None:
+def test_a_shift_of_a_half_is_seen_and_no_shift_is_not(normal: Normal) -> None:
     """6.02"""
     assert against(normal(5000), normal(5000, 0.5)) > 0.2
     assert against(normal(5000), normal(5000)) < 0.02
 
 
 @pytest.mark.fault("Drift on huge sample", "KS significant, effect tiny: no alert")
-def test_a_tiny_shift_in_a_huge_window_has_a_small_p_and_a_tiny_psi() -> None:
+def test_a_tiny_shift_in_a_huge_window_has_a_small_p_and_a_tiny_psi(normal: Normal) -> None:
     """6.04: p says that something moved, PSI whether it matters."""
     before, after = normal(400_000), normal(400_000, 0.02)
     assert ks(before, after).p < 0.05
@@ -65,7 +74,7 @@ def test_few_rows_get_no_verdict(design: Design) -> None:
     assert judge(9.0, 200, critical=True, limits=design.monitoring) == "alert"
 
 
-def test_below_two_hundred_rows_psi_is_noise_and_above_it_is_not() -> None:
+def test_below_two_hundred_rows_psi_is_noise_and_above_it_is_not(normal: Normal) -> None:
     """Why there is a floor: false alarms of a window without any drift."""
     reference = normal(20_000)
     small = [against(reference, normal(50)) > 0.2 for _ in range(200)]
@@ -82,21 +91,21 @@ def test_a_constant_that_moves_is_seen_in_both_directions() -> None:
     assert against(constant, constant - 1e-3) > 1
 
 
-def test_a_rare_flag_is_seen() -> None:
+def test_a_rare_flag_is_seen(generator: np.random.Generator) -> None:
     """Nine quantiles of a flag that is set in 5 % of rows are all the same."""
-    before, after = (GENERATOR.random(5000) < share for share in (0.05, 0.4))
+    before, after = (generator.random(5000) < share for share in (0.05, 0.4))
     assert against(before.astype(np.float32), after.astype(np.float32)) > 0.5
 
 
 @pytest.mark.fault("Constant/all-null/unseen category", "defined value, alert")
-def test_a_feature_that_goes_missing_is_seen() -> None:
+def test_a_feature_that_goes_missing_is_seen(generator: np.random.Generator, normal: Normal) -> None:
     before = normal(1000)
-    gone = np.where(GENERATOR.random(1000) < 0.5, np.float32(np.nan), before)
+    gone = np.where(generator.random(1000) < 0.5, np.float32(np.nan), before)
     assert against(before, gone) > 0.2
     assert against(before, np.full(1000, np.nan, np.float32)) > 1
 
 
-def test_nothing_at_all_is_defined() -> None:
+def test_nothing_at_all_is_defined(normal: Normal) -> None:
     nothing = np.empty(0, np.float32)
     assert against(normal(100), nothing) == 0.0
     assert against(nothing, normal(100)) == 0.0
@@ -115,7 +124,7 @@ def test_new_categories_count() -> None:
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.1, 0.4])
-def test_ks_agrees_with_scipy(mean: float) -> None:
+def test_ks_agrees_with_scipy(normal: Normal, mean: float) -> None:
     before, after = normal(800), normal(600, mean)
     expected = ks_2samp(before.astype(np.float64), after.astype(np.float64), method="asymp")
     found = ks(before, after)

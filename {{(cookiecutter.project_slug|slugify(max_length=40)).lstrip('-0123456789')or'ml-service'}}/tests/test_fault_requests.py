@@ -25,7 +25,7 @@ GOOD = b'{"user_id": 1, "candidates": [1, 2, 3]}'
 HEALTH = request(b"", method="GET", path="/readyz")
 MIB = 2**20
 ROOM_MIB = 24  # a server may grow by while it reads up to its limits: buffers and the allocator's slack
-PATIENCE_S = 8.0
+PATIENCE_S = 25.0  # less than a kept connection may idle, or the server take for an answer
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_body_of_any_size_or_depth_costs_no_memory(
     assert good.status == 200
     grown = memory_mib(attacked) - before
     assert grown < ROOM_MIB
-    assert slowest < 2
+    assert slowest < 10
     seen(f"413 or 400 each, slowest {slowest * 1e3:.0f} ms, {max(grown, 0):.0f} MiB more")
 
 
@@ -176,7 +176,7 @@ def test_headers_are_bounded_and_never_echoed(attacked: Server, port: int, seen:
             assert answer is None or answer.status in {400, 413, 414, 431}, name
     grown = memory_mib(attacked) - before
     assert grown < ROOM_MIB
-    assert slowest < 1
+    assert slowest < 5
     seen(f"{len(floods)} floods refused, health in {slowest * 1e3:.0f} ms meanwhile, {max(grown, 0):.0f} MiB more")
 
 
@@ -191,7 +191,7 @@ def test_a_client_that_leaves_half_way_is_no_error_of_ours(attacked: Server, por
             wire.send(request(GOOD))
     for wanted in ("websocket", "h2c", "nonsense"):
         upgrade = ("connection: upgrade", f"upgrade: {wanted}", "sec-websocket-key: eA==", "sec-websocket-version: 13")
-        with Wire(port, timeout_s=5) as wire:
+        with Wire(port, timeout_s=PATIENCE_S) as wire:
             answer = wire.ask(request(GOOD, *upgrade))
             assert answer is None or answer.status in {200, 400, 403, 404, 426}, wanted
     with Wire(port) as wire:
@@ -212,11 +212,13 @@ def test_slow_and_idle_connections_are_bounded(attacked: Server, port: int, seen
         for at, wire in enumerate(opened):
             wire.send(kinds[at % len(kinds)])
         waits = []
-        for _ in range(5):
-            began = time.perf_counter()
-            assert httpx.get(f"{attacked.url}/readyz", timeout=5).status_code == 200
-            waits.append(time.perf_counter() - began)
-        assert max(waits) < 1
+        new = httpx.Limits(max_keepalive_connections=0)  # a connection each time
+        with httpx.Client(timeout=PATIENCE_S, limits=new) as client:
+            for _ in range(5):
+                began = time.perf_counter()
+                assert client.get(f"{attacked.url}/readyz").status_code == 200
+                waits.append(time.perf_counter() - began)
+        assert max(waits) < 5
         held = sum(len(process.net_connections("tcp")) for process in attacked.process.children(recursive=True))
         began = time.monotonic()
         codes = {answer.status if (answer := wire.answer()) else 0 for at, wire in enumerate(opened) if at % len(kinds)}

@@ -6,9 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from waiting import within
 
 from mlsd.home import Home
 
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.slow
 
 APPEND = "import sys,time; time.sleep({wait}); open({out!r}, 'a').write('done\\n')"
 Start = Callable[..., "Server"]
+PATIENCE_S = 90
+LONG_S = 600  # of a run that must still be at work when its server ends
 
 
 class Server:
@@ -38,9 +41,14 @@ class Server:
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src"), "MLSD_HOME": str(home.root)},
         )
         self.url = f"http://127.0.0.1:{port}"
-        self.client = httpx.Client(timeout=30, limits=httpx.Limits(max_connections=32))
-        wait_until(lambda: self.client.get(f"{self.url}/livez").status_code == 200)
+        self.client = httpx.Client(timeout=60, limits=httpx.Limits(max_connections=32))
+        assert within(PATIENCE_S, self.alive)
         self.headers = {"authorization": f"Bearer {(home.run / 'hook_token').read_text()}"}
+
+    def alive(self) -> bool:
+        with suppress(httpx.TransportError):
+            return self.client.get(f"{self.url}/livez").status_code == 200
+        return False
 
     def post(self, key: str = "k1", action: str = "retrain", **changes: Any) -> httpx.Response:
         now = datetime.now(UTC).isoformat()
@@ -55,20 +63,8 @@ class Server:
         return found
 
     def ended(self, key: str) -> dict[str, Any]:
-        wait_until(lambda: self.status(key)["status"] in {"succeeded", "failed"})
+        assert within(PATIENCE_S, lambda: self.status(key)["status"] in {"succeeded", "failed"})
         return self.status(key)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if condition():
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError("did not happen in time")
 
 
 @pytest.fixture
@@ -88,7 +84,7 @@ def start(home: Home, out: Path) -> Iterator[Start]:
     yield begin
     for server in started:
         server.process.terminate()
-        server.process.wait(15)
+        server.process.wait(PATIENCE_S)
 
 
 def runs(out: Path) -> int:
@@ -116,7 +112,7 @@ def test_other_keys_join_the_run_during_the_cooldown_and_run_after_it(start: Sta
     server.ended("a:1")
     server.ended("b:1")
     server.process.terminate()
-    server.process.wait(15)
+    server.process.wait(PATIENCE_S)
     server = start(cooldown=0)
     assert server.post("a:3").json()["created"]
     server.ended("a:3")
@@ -125,14 +121,14 @@ def test_other_keys_join_the_run_during_the_cooldown_and_run_after_it(start: Sta
 
 @pytest.mark.fault("Orchestrator down when triggered", "durable outbox, retried, exactly one run")
 def test_what_was_accepted_survives_a_sigkill_and_runs_once(start: Start, out: Path) -> None:
-    server = start(wait=1.5, cooldown=0)
+    server = start(wait=LONG_S, cooldown=0)
     server.post("running")
-    wait_until(lambda: server.status("running")["status"] == "running")
+    assert within(PATIENCE_S, lambda: server.status("running")["status"] == "running")
     assert server.post("queued").json()["status"] == "accepted"
     children = psutil.Process(server.process.pid).children(recursive=True)
     server.process.kill()
     server.process.wait()
-    psutil.wait_procs(children, 10)
+    psutil.wait_procs(children, PATIENCE_S)
     assert not any(child.is_running() for child in children), "the run dies with its server"
     server = start(wait=0, cooldown=0)
     assert server.ended("queued")["attempts"] == 1
@@ -153,13 +149,13 @@ def test_killed_right_after_the_answer_nothing_is_lost_or_doubled(start: Start, 
 
 
 def test_sigterm_stops_the_run_and_leaves_no_process(start: Start, out: Path) -> None:
-    server = start(wait=60)
+    server = start(wait=LONG_S)
     server.post()
-    wait_until(lambda: server.status("k1")["status"] == "running")
+    assert within(PATIENCE_S, lambda: server.status("k1")["status"] == "running")
     children = psutil.Process(server.process.pid).children(recursive=True)
     server.process.terminate()
-    assert server.process.wait(10) is not None
-    psutil.wait_procs(children, 10)
+    assert server.process.wait(PATIENCE_S) is not None
+    psutil.wait_procs(children, PATIENCE_S)
     assert not any(child.is_running() for child in children)
 
 

@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from live_traffic import ITEMS, START, LiveTraffic
+from waiting import within
 
 from mlsd import clock
 from mlsd.design import Design
@@ -49,15 +50,18 @@ def hooks(home: Home, free_port: int) -> Iterator[None]:
     argv = [sys.executable, "-m", "mlsd.monitoring.hooks", f"--port={free_port}", f"--command={command}"]
     path = {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
     process = subprocess.Popen(argv, env=os.environ | path)
-    for _ in range(200):
-        try:
-            httpx.get(f"http://127.0.0.1:{free_port}/livez")
-            break
-        except httpx.TransportError:
-            time.sleep(0.05)
-    yield
-    process.terminate()
-    process.wait(15)
+    try:
+        assert within(90, lambda: alive(f"http://127.0.0.1:{free_port}/livez"))
+        yield
+    finally:
+        process.terminate()
+        process.wait(90)
+
+
+def alive(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(url).status_code == 200
+    return False
 
 
 def check(result: StepResult, name: str) -> tuple[bool, str]:
@@ -101,7 +105,7 @@ def test_a_shift_fires_exactly_once_and_the_run_is_found(
     rows = {row["name"]: row for row in shifted.details["features"]}
     assert rows["item_age_h"]["ks_p"] < 1e-6
     assert rows["user_ctr"]["ks_p"] > 1e-3
-    waited = wait_for_retrain(design, home, 20)
+    waited = wait_for_retrain(design, home, 90)
     assert waited.passed, waited.checks
     assert waited.details["challenger"] == 2
     traffic.send(300, items=YOUNG)

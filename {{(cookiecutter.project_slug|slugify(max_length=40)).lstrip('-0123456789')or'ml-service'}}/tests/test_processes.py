@@ -77,15 +77,15 @@ def test_a_child_that_ends_is_reported_at_once_with_its_last_words(home: Home) -
     crash = [sys.executable, "-c", "print('first'); raise SystemExit('no model here')"]
     with pytest.raises(UserError, match=r"web: ended before it was ready(.|\n)*no model here"):
         processes.start(home, "web", crash, env={}, ready_url=f"http://{HOST}:1/")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     with pytest.raises(UserError, match="No such file"):
         processes.start(home, "web", ["/does/not/exist"], env={}, ready_url=f"http://{HOST}:1/")
 
 
 def test_a_child_that_never_answers_is_ended_at_the_deadline(home: Home) -> None:
     idle = [sys.executable, "-c", "import time; time.sleep(60)"]
-    with pytest.raises(UserError, match=r"not ready at .* within 0\.5 s"):
-        processes.start(home, "web", idle, env={}, ready_url=f"http://{HOST}:1/", timeout_s=0.5)
+    with pytest.raises(UserError, match=r"not ready at .* within 3 s"):
+        processes.start(home, "web", idle, env={}, ready_url=f"http://{HOST}:1/", timeout_s=3)
     assert marked(home) == []
 
 
@@ -140,7 +140,7 @@ def test_interrupt_leaves_nothing(home: Home, delay: float) -> None:
     starter = _starter(home)
     time.sleep(delay)
     starter.send_signal(signal.SIGINT)
-    starter.wait(10)
+    starter.wait(60)
     assert marked(home) == []
 
 
@@ -149,7 +149,7 @@ def test_kill_leaves_what_the_next_stop_finds(home: Home, delay: float) -> None:
     starter = _starter(home)
     time.sleep(delay)
     starter.kill()
-    starter.wait(10)
+    starter.wait(60)
     time.sleep(0.3)
     processes.stop_all(home)
     assert marked(home) == []

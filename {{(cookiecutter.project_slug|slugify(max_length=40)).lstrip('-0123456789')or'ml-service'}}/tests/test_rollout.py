@@ -4,7 +4,9 @@ import time
 from typing import Any
 
 import pytest
-from miniature import Miniature
+from miniature import Load, Miniature
+from rollouts import tolerant
+from waiting import within
 
 from mlsd.delivery import rollout
 from mlsd.delivery.lock import exclusive
@@ -16,7 +18,12 @@ pytestmark = pytest.mark.slow
 
 
 def release(small: Miniature, **options: Any) -> StepResult:
-    return rollout.run(small.design, small.home, small.plane, small.models, **options)
+    return rollout.run(tolerant(small.design), small.home, small.plane, small.models, **options)
+
+
+def few(load: Load) -> float:
+    """Twice the share of the first canary, and what is in flight."""
+    return 0.1 * load.codes.total() + 5
 
 
 def refused(small: Miniature, result: StepResult) -> None:
@@ -51,9 +58,9 @@ def test_slow_answers_are_caught_while_few_see_them(standing: Miniature) -> None
     assert result.passed, result.checks
     assert (result.details["stage"], result.details["users_percent"]) == ("canary", 5)
     seconds: Any = result.details["seconds_to_safe"]
-    assert 0 < seconds <= standing.design.delivery.gates.max_seconds_to_safe
+    assert 0 < seconds <= tolerant(standing.design).delivery.gates.max_seconds_to_safe
     assert set(load.codes) == {200}
-    assert 1 <= load.versions[2] <= 30
+    assert 1 <= load.versions[2] <= few(load)
     refused(standing, result)
 
 
@@ -69,7 +76,7 @@ def test_errors_and_crashes_send_traffic_back(standing: Miniature, limit: dict[s
         result = release(standing, version=3)
     assert not result.passed
     assert [c.name.endswith(gate) for c in result.checks if not c.passed and c.name != "champion"].count(True) == 1
-    assert sum(count for code, count in load.codes.items() if code != 200) < 25
+    assert sum(count for code, count in load.codes.items() if code != 200) <= few(load)
     if limit == {"error_after": 1}:
         assert result.details["stage"] == "shadow"
         assert set(load.codes) == {200}
@@ -121,10 +128,11 @@ def test_a_good_challenger_becomes_champion_without_a_failed_request(standing: M
     """5.21, 5.22: shadow, 5 %, 25 %, everyone; the old release stays warm. Last: it changes the champion."""
     with standing.load() as load:
         result = release(standing)
-        time.sleep(0.3)
+        moment = time.monotonic()
+        assert within(30, lambda: load.since(moment).total() >= 30)
     assert result.passed, result.checks
     assert set(load.codes) == {200}
-    assert load.late_versions[-1][1] == 2
+    assert set(load.since(moment)) == {2}
     timeline: Any = result.details["timeline"]
     assert [entry["canary_pct"] for entry in timeline] == [0, 0, 5, 25, 100, 0]
     assert [entry["mirror_pct"] for entry in timeline] == [0, 100, 0, 0, 0, 0]

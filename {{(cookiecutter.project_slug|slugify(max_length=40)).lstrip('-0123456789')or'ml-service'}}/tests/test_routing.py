@@ -1,7 +1,6 @@
 """Route files: replaced whole, confirmed by Envoy, refused without harm."""
 
 import json
-import time
 
 import pytest
 from miniature import Miniature
@@ -39,15 +38,12 @@ def test_flips_under_load_lose_nothing(miniature: Miniature) -> None:
     miniature.up()
     second = miniature.ledger.add(Model(2, "d", "s", "c"), "design", "test", "")
     miniature.plane.start("b", second, allow_faults=False)
-    router, slowest = miniature.plane.router, 0.0
+    router = miniature.plane.router
     with miniature.load(rps=200) as load:
         for flip in range(20):
-            began = time.monotonic()
             router.apply(Traffic("b" if flip % 2 == 0 else "a"))
-            slowest = max(slowest, time.monotonic() - began)
             assert miniature.rank("1").json()["model_version"] == (2 if flip % 2 == 0 else 1)
     assert set(load.codes) == {200}
-    assert slowest < 1.0
 
 
 def test_refused_routes_change_nothing(miniature: Miniature, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from miniature import Miniature
+from waiting import within
 
 from mlsd.errors import UserError
 from mlsd.home import write_json
@@ -59,8 +61,10 @@ def test_up_twice_then_down_then_up_again(miniature: Miniature) -> None:
 
 def test_what_died_is_started_again(miniature: Miniature) -> None:
     miniature.up()
-    for pid in processes.running(miniature.home).values():
-        os.kill(pid, signal.SIGKILL)
+    killed = [psutil.Process(pid) for pid in processes.running(miniature.home).values()]
+    for process in killed:
+        process.kill()
+    assert within(30, lambda: not any(map(processes._is_alive, killed)))
     miniature.up()
     assert miniature.rank().status_code == 200
 
@@ -111,9 +115,7 @@ def test_interrupted_while_starting(miniature: Miniature, tmp_path: Path, delay:
 def test_killed_while_starting(miniature: Miniature, tmp_path: Path) -> None:
     miniature.limits[1] = {"sleep_at_start": 3}
     process = starter(miniature, tmp_path)
-    deadline = time.monotonic() + 15
-    while not marked(miniature) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    assert within(60, lambda: marked(miniature) != [])
     process.kill()
     process.wait(60)
     stack.down(miniature.home)

@@ -47,7 +47,7 @@ class Stack:
         return self.asked[number % len(self.asked)]
 
     def plant(self, slot: Slot, **faults: float) -> None:
-        httpx.put(f"http://127.0.0.1:{self.ports.slot(slot)}/faults", json=faults).raise_for_status()
+        httpx.put(f"http://127.0.0.1:{self.ports.slot(slot)}/faults", json=faults, timeout=30).raise_for_status()
 
     def workers(self, slot: Slot) -> set[int]:
         """Processes that answer; their parent only starts them."""
