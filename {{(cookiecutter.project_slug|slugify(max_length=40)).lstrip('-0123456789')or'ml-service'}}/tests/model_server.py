@@ -32,7 +32,9 @@ from mlsd.problem import Problem
 from mlsd.serving.launch import command, environment
 from mlsd.serving.release import WORKERS, Release
 
-START_S = 60
+START_S = 200
+ANSWER_S = 30  # a late answer is for the tests to judge, by bounds of their own
+STOP_S = 60
 
 
 def store_users(home: Home, design: Design, problem: Problem, users: int, at: datetime) -> None:
@@ -134,16 +136,16 @@ class Server:
     def rank(self, content: Any, **headers: str) -> httpx.Response:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         names = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx.post(f"{self.url}/rank", content=body, headers=names, timeout=10)
+        return httpx.post(f"{self.url}/rank", content=body, headers=names, timeout=ANSWER_S)
 
     def metrics(self) -> dict[str, float]:
-        lines = httpx.get(f"{self.url}/metrics").text.splitlines()
+        lines = httpx.get(f"{self.url}/metrics", timeout=ANSWER_S).text.splitlines()
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[:1] != "#")}
 
 
 def _answers(url: str) -> int:
     with suppress(httpx.HTTPError):
-        return httpx.get(url, timeout=0.5).status_code
+        return httpx.get(url, timeout=5).status_code
     return 0
 
 
@@ -195,7 +197,7 @@ def stop(process: psutil.Popen) -> None:
     with suppress(psutil.NoSuchProcess):
         process.terminate()
     with suppress(psutil.TimeoutExpired, subprocess.TimeoutExpired):
-        process.wait(10)
+        process.wait(STOP_S)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -211,4 +213,4 @@ def asked(server: Server, user: int, count: int = 300, seed: int = 0) -> dict[st
 
 
 def faults(server: Server, **wanted: object) -> int:
-    return httpx.put(f"{server.url}/faults", json=wanted).status_code
+    return httpx.put(f"{server.url}/faults", json=wanted, timeout=ANSWER_S).status_code

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
 import psutil
 import redis
-from model_server import Server, candidates
+from model_server import ANSWER_S, Server, candidates
 from redis_server import RedisServer
 from tcp_proxy import Proxy
+from waiting import within
 
 from mlsd.features.online_redis import Layout
 from mlsd.features.snapshot import current
@@ -24,9 +25,11 @@ LOST = {"features_timeout", "features_error", "features_breaker"}
 
 
 CLIENTS = 4
+TRIES = 5
 
 
-SLACK_MS = 150.0  # of a machine that runs other tests, too
+HELD = 10  # times the hop: a store that holds requests holds them for seconds
+ENOUGH = 50
 
 
 GUESTS = itertools.count(10_001)
@@ -56,7 +59,7 @@ class Stack:
     def whole(self) -> bool:
         """Whether several answers in a row, each over a new connection, lack nothing."""
         for user in self.known[:6]:
-            with httpx.Client(base_url=self.server.url, timeout=10) as client:
+            with httpx.Client(base_url=self.server.url, timeout=ANSWER_S) as client:
                 answer = self.ask(client, user)
                 if answer.status_code != 200 or answer.json()["degraded"]:
                     return False
@@ -71,40 +74,58 @@ class Stack:
         return user
 
     def one(self, user: int) -> Any:
-        with httpx.Client(base_url=self.server.url, timeout=10) as client:
-            answer = self.ask(client, user)
-        assert answer.status_code == 200
-        return answer.json()
+        """The answer for a user; asked again where a busy machine made the store late."""
+        with httpx.Client(base_url=self.server.url, timeout=ANSWER_S) as client:
+            for _ in range(TRIES):
+                answer = self.ask(client, user)
+                assert answer.status_code == 200
+                content = answer.json()
+                if LOST.isdisjoint(content["degraded"]):
+                    break
+        return content
 
 
-def wait(condition: Callable[[], bool], within_s: float = 30) -> float:
+def wait(condition: Callable[[], bool], within_s: float = 60) -> float:
     """Seconds until it holds."""
     started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < within_s
-        time.sleep(0.02)
+    assert within(within_s, condition)
     return time.monotonic() - started
+
+
+class Asked(NamedTuple):
+    """One answer: when its request was sent and when it came, what it said, how long its features took."""
+
+    sent: float
+    came: float
+    code: int
+    degraded: list[str]
+    hop_ms: float
 
 
 @dataclass
 class Load:
     """Answers of clients that ask without a pause."""
 
-    answers: list[tuple[float, int, list[str], float]] = field(default_factory=list)
+    answers: list[Asked] = field(default_factory=list)
     stop: bool = False
 
     def run(self, stack: Stack, users: list[int]) -> None:
-        with httpx.Client(base_url=stack.server.url, timeout=10) as client:
+        with httpx.Client(base_url=stack.server.url, timeout=ANSWER_S) as client:
             for user in itertools.cycle(users):
                 if self.stop:
                     return
-                answer = stack.ask(client, user)
+                sent, answer = time.monotonic(), stack.ask(client, user)
                 content = answer.json() if answer.status_code == 200 else {"degraded": [], "hops_ms": {"features": 0}}
-                row = (time.monotonic(), answer.status_code, content["degraded"], content["hops_ms"]["features"])
-                self.answers.append(row)
+                came, hop_ms = time.monotonic(), content["hops_ms"]["features"]
+                self.answers.append(Asked(sent, came, answer.status_code, content["degraded"], hop_ms))
 
-    def since(self, moment: float) -> list[tuple[float, int, list[str], float]]:
-        return [answer for answer in self.answers if answer[0] >= moment]
+    def since(self, moment: float) -> list[Asked]:
+        """Those sent from then on."""
+        return [answer for answer in self.answers if answer.sent >= moment]
+
+    def gives_up_the_store(self, sick_at: float) -> bool:
+        """Whether the breaker has kept enough requests from the store to judge by."""
+        return within(60, lambda: sum("features_breaker" in one.degraded for one in self.since(sick_at)) > ENOUGH)
 
 
 @contextmanager
@@ -122,15 +143,15 @@ def load(stack: Stack) -> Iterator[Load]:
 
 def judged(stack: Stack, asking: Load, sick_at: float, well_at: float) -> str:
     """All answers were 200; those of the sick time say why they are less and kept the hop's deadline."""
-    codes = Counter(code for _, code, _, _ in asking.answers)
+    codes = Counter(answer.code for answer in asking.answers)
     assert set(codes) == {200}
-    sick = [answer for answer in asking.since(sick_at) if answer[0] < well_at]
-    settled = sick[CLIENTS:]  # asked before it happened
+    sick = [answer for answer in asking.since(sick_at) if answer.sent < well_at]
+    settled = [answer for answer in sick if answer.came < well_at]
     assert len(settled) > 20
-    reasons = Counter(reason for _, _, degraded, _ in settled for reason in degraded)
-    assert all(LOST.intersection(degraded) for _, _, degraded, _ in settled)
+    reasons = Counter(reason for answer in settled for reason in answer.degraded)
+    assert all(LOST.intersection(answer.degraded) for answer in settled)
     assert reasons["features_breaker"] > len(settled) / 2
-    hops = np.array([hop for _, _, _, hop in settled])
-    assert np.quantile(hops, 0.99) <= stack.hop_ms + SLACK_MS
+    hops = np.array([answer.hop_ms for answer in sick])  # also of those that were held until it was well
+    assert np.quantile(hops, 0.99) < HELD * stack.hop_ms
     assert np.median(hops) < stack.hop_ms / 2
     return f"0 of {codes.total():,} 5xx, {len(settled)} flagged, features p99 {np.quantile(hops, 0.99):.1f} ms"

@@ -1,14 +1,15 @@
 """Who answers in modes batch and hybrid, and from which run."""
 
 import shutil
-import time
 from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
 from batch_run import NOBODY, POOL, TOP, Made, in_mode
+from waiting import within
 
 from mlsd import clock
+from mlsd.batch import ahead as module
 from mlsd.batch.ahead import Ahead
 from mlsd.batch.run import Model, write
 from mlsd.batch.table import Table, current, model_folder
@@ -95,34 +96,37 @@ def test_the_rule_of_hybrid(made: Made, small_design: Design, problem: Problem) 
     assert Ahead.of(in_mode(small_design, "online"), made[0], problem, Holder(made[0]), made[1]) is None
 
 
-def test_a_newer_run_is_taken_up_and_a_damaged_one_is_not(made: Made, small_design: Design, problem: Problem) -> None:
+def test_a_newer_run_is_taken_up_and_a_damaged_one_is_not(
+    made: Made, small_design: Design, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home, release, bundle, done = made
-    design = in_mode(small_design, "batch")
-    ahead, user = look(design, made, problem), int(Table.load(done.folder).ids[0])
+    design, user = in_mode(small_design, "batch"), int(Table.load(done.folder).ids[0])
     folder = model_folder(home, release.model_version, release.model_digest)
 
-    def age() -> float:
+    def younger_than(ahead: Ahead, moment: datetime) -> bool:
         answer = ahead.look_up(asked(user), clock.now()).answer
         assert answer is not None
-        return answer.ages_s["batch"]
+        return answer.ages_s["batch"] <= (clock.now() - moment).total_seconds() + 0.001
 
-    def wait_until_younger_than(moment: datetime) -> None:
-        until = time.monotonic() + 20
-        while age() > (clock.now() - moment).total_seconds() + 0.001:
-            assert time.monotonic() < until
-            time.sleep(0.05)
-
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "POLL_S", 3600.0)  # looks when it is told to
+        told = look(design, made, problem)
     damaged = folder / "99990101-damaged"
     shutil.copytree(done.folder, damaged)
     (damaged / "users.bin").write_bytes((done.folder / "users.bin").read_bytes()[:-1])
     (folder / "current").write_text(damaged.name)
     with pytest.raises(UserError, match="run `mlsd batch` again"):
-        ahead._look()
-    before = age()
-    assert before > 0
+        told._look()
+    assert younger_than(told, Table.load(done.folder).meta.written_at)
+    (folder / "current").write_text(done.folder.name)
     shutil.rmtree(damaged)
+    watching = look(design, made, problem)
     again = write(design, home, problem, Model(1, bundle), current_snapshot(home), clock.now())
-    wait_until_younger_than(Table.load(again.folder).meta.written_at)
+    written_at = Table.load(again.folder).meta.written_at
+    assert not younger_than(told, written_at)
+    told._look()
+    assert younger_than(told, written_at)
+    assert within(60, lambda: younger_than(watching, written_at))
     third = write(design, home, problem, Model(1, bundle), current_snapshot(home), clock.now())
     assert current(home, 1, bundle.digest) == third.folder
     left = {path.name for path in folder.iterdir()}

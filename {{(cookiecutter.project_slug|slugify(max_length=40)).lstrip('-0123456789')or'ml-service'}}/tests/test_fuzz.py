@@ -81,7 +81,7 @@ class Barrage:
                 count -= len(batch)
                 for lane, data in enumerate(batch):
                     if lane not in wires:
-                        wires[lane] = stack.enter_context(Wire(self.port))
+                        wires[lane] = stack.enter_context(Wire(self.port, 60))
                     wires[lane].send(data)
                 for lane, data in enumerate(batch):
                     answer = wires[lane].answer()
@@ -92,7 +92,7 @@ class Barrage:
     def raw(self, stream: Iterator[bytes], count: int) -> None:
         """A connection each; the answer may be none, but the connection ends."""
         for data in islice(stream, count):
-            with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), 30) as connection:
                 with suppress(OSError):
                     connection.sendall(data)
                     connection.shutdown(socket.SHUT_WR)
@@ -128,11 +128,11 @@ class Barrage:
             told = schemathesis.Response(answer.status, headers, answer.body, prepared, 0.0, verify=False)
             case.validate_response(told, checks=CONFORMS)
 
-        with Wire(self.port) as wire:
+        with Wire(self.port, 60) as wire:
             send()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1800)
 @pytest.mark.fault("10,000 fuzzed requests", "0 5xx, no non-finite number, a reason in every 4xx, no growth of memory")
 def test_ten_thousand_fuzzed_requests_break_nothing(attacked: Server, seen: Seen) -> None:
     """By its own OpenAPI, by damaged bodies, by methods, paths and headers, by bytes that are no HTTP."""

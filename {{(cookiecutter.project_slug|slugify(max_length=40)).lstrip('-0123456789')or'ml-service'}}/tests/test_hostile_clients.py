@@ -32,7 +32,7 @@ def strict_design(patient_design: Design) -> Design:
     return Design.model_validate(content)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(served_home: Home, strict_design: Design, problem: Problem) -> Iterator[Server]:
     with running(served_home, strict_design, train(served_home, strict_design, problem, 51)) as started:
         yield started
@@ -56,6 +56,14 @@ def test_half_a_surrogate_pair_is_named_and_takes_no_place(server: Server, seen:
         assert answer.content["error"]["field"] == "\\ud800"
     assert httpx.get(f"{server.url}/readyz", timeout=10).status_code == 200
     seen(f"{2 * PLACES} of {2 * PLACES} told 400, field \\ud800; the server answers on")
+
+
+@pytest.mark.parametrize("line", ["CONNECT x:443", "GET x:443", "POST http://", "OPTIONS *"])
+def test_a_target_that_is_no_path_is_refused_without_a_traceback(server: Server, line: str) -> None:
+    with Wire(port(server)) as wire:
+        answer = wire.ask(f"{line} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    assert answer is not None and answer.status in {400, 404, 405}
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_a_slow_sender_waits_for_itself_only(server: Server) -> None:

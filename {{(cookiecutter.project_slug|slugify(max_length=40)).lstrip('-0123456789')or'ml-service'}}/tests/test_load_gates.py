@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import Any
 
 import pytest
 from load_summaries import failed, summary, timeline
@@ -10,7 +11,7 @@ from mlsd.design import Design
 from mlsd.errors import UserError
 from mlsd.home import Home
 from mlsd.local import load_checks, processes
-from mlsd.local.baseline import Baseline, check, stored
+from mlsd.local.baseline import Baseline, check, save, stored
 from mlsd.local.calibration import Speed
 from mlsd.local.usage import Watch
 
@@ -40,6 +41,13 @@ def test_small_times_are_not_compared_finer_than_the_machine_can_tell() -> None:
     assert check(baseline_of(4.0), baseline_of(7.9), 0.2).passed
     assert not check(baseline_of(4.0), baseline_of(8.1), 0.2).passed
     assert check(baseline_of(4.0), baseline_of(13.0, held_up_ms=10.0), 0.2).passed
+
+
+@pytest.mark.parametrize("other", [{"candidates": 100}, {"serving_mode": "batch"}, {"source": "movielens"}])
+def test_runs_of_other_requests_are_not_compared(home: Home, other: dict[str, Any]) -> None:
+    save(home, baseline_of(100.0))
+    assert stored(home, baseline_of(200.0)) == baseline_of(100.0)
+    assert stored(home, baseline_of(200.0).model_copy(update=other)) is None
 
 
 def test_a_damaged_baseline_is_named(home: Home) -> None:

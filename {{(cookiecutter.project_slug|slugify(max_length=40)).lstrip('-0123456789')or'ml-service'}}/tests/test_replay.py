@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from model_server import candidates, running, train
+from model_server import ANSWER_S, candidates, running, train
 
 from mlsd import clock
 from mlsd.design import Design
@@ -38,6 +38,7 @@ pytestmark = pytest.mark.slow
 REQUESTS = 1000
 MODELS = {"lightgbm", "lleaves"}
 Logged = dict[str, tuple[Record, dict[int, float]]]
+Sent = tuple[Path, dict[str, dict[int, float]]]
 
 
 @pytest.fixture
@@ -50,11 +51,15 @@ def of_today(served_home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 @pytest.fixture(scope="module")
-def logged(served_home: Home, patient_design: Design, problem: Problem) -> Iterator[Logged]:
-    """A thousand requests sent to a model server over eight connections: the record and the answer of each."""
+def sent(served_home: Home, patient_design: Design, problem: Problem, tmp_path_factory: pytest.TempPathFactory) -> Sent:
+    """A thousand requests sent to a model server over eight connections: a folder of its own log, and the answers."""
     release = train(served_home, patient_design, problem, version=5)
     snapshot = current(served_home)
-    with running(served_home, patient_design, release) as server, httpx.Client(base_url=server.url) as client:
+    with (
+        running(served_home, patient_design, release) as server,
+        httpx.Client(base_url=server.url, timeout=ANSWER_S) as client,
+    ):
+        own = f"b-{server.worker.pid}-*.log"
 
         def send(k: int) -> tuple[str, dict[int, float]]:
             body = {"user_id": k % 320 + 1, "candidates": candidates(snapshot, 20 + k % 300, k)}
@@ -65,8 +70,18 @@ def logged(served_home: Home, patient_design: Design, problem: Problem) -> Itera
 
         with ThreadPoolExecutor(8) as pool:
             answers = dict(pool.map(send, range(REQUESTS)))
-    records = {record.request_id: record for record in read_records(served_home.feature_log)}
-    yield {name: (records[name], scores) for name, scores in answers.items()}
+    folder = tmp_path_factory.mktemp("log")  # another server of this home may have been killed
+    for path in served_home.feature_log.glob(own):
+        (folder / path.name).symlink_to(path)
+    return folder, answers
+
+
+@pytest.fixture(scope="module")
+def logged(sent: Sent) -> Logged:
+    """The record and the answer of each request."""
+    folder, answers = sent
+    records = {record.request_id: record for record in read_records(folder)}
+    return {name: (records[name], scores) for name, scores in answers.items()}
 
 
 def test_a_thousand_requests_replay_to_the_bit(logged: Logged, served_home: Home, problem: Problem) -> None:
@@ -121,9 +136,10 @@ def test_one_bit_of_difference_is_seen(logged: Logged, served_home: Home, proble
     assert replay(served_home, problem, record, load).tobytes() != scores.tobytes()
 
 
-def test_nothing_of_the_log_was_torn(logged: Logged, served_home: Home) -> None:
+def test_nothing_of_the_log_was_torn(sent: Sent) -> None:
+    folder, answers = sent
     count = ReadCount()
-    assert sum(1 for _ in read_records(served_home.feature_log, count=count)) >= len(logged)
+    assert sum(1 for _ in read_records(folder, count=count)) == len(answers) == REQUESTS
     assert count.torn == 0
 
 

@@ -4,13 +4,14 @@ import json
 import random
 import resource
 import sqlite3
-import time
 from collections.abc import Iterator
 
 import httpx
 import numpy as np
 import pytest
-from model_server import Server, asked, faults, running, train
+from feature_log_wait import logged
+from model_server import ANSWER_S, Server, asked, faults, running, train
+from waiting import within
 
 from mlsd.design import Design
 from mlsd.features.online import UserReader
@@ -33,7 +34,7 @@ def server(served_home: Home, patient_design: Design, problem: Problem) -> Itera
 @pytest.fixture(scope="module")
 def users(served_home: Home, patient_design: Design, problem: Problem) -> dict[int, float]:
     """Stored users and how many interactions each has."""
-    reader = UserReader(served_home.online_store, patient_design.name, problem.user_views)
+    reader = UserReader(served_home.online_store, patient_design.name, problem.user_views, timeout_s=60)
     rows = {user: reader.read(user) for user in range(1, 301)}
     return {user: problem.interactions(row.values) for user, row in rows.items() if row is not None}
 
@@ -97,7 +98,7 @@ def test_a_body_over_the_limit_is_413_before_it_is_parsed(server: Server, patien
 def test_random_bytes_never_make_it_fail(server: Server) -> None:
     rng = random.Random(3)
     good = json.dumps({"user_id": 1, "candidates": [1, 2, 3]}).encode()
-    with httpx.Client(base_url=server.url, timeout=10) as client:
+    with httpx.Client(base_url=server.url, timeout=ANSWER_S) as client:
         for _ in range(300):
             body = bytearray(good)
             for _ in range(rng.randint(1, 4)):
@@ -131,7 +132,7 @@ def test_an_unknown_post_is_scored_with_defaults(server: Server, known: int) -> 
 
 def test_a_locked_store_costs_quality_not_time(server: Server, patient_design: Design, known: int) -> None:
     """The features hop keeps its deadline whatever SQLite does; the first request after it is whole again."""
-    with httpx.Client(base_url=server.url, timeout=10) as client:
+    with httpx.Client(base_url=server.url, timeout=ANSWER_S) as client:
         lock = sqlite3.connect(server.home.online_store, isolation_level=None)
         lock.execute("PRAGMA locking_mode = EXCLUSIVE")
         lock.execute("BEGIN EXCLUSIVE")
@@ -144,10 +145,8 @@ def test_a_locked_store_costs_quality_not_time(server: Server, patient_design: D
         reasons = {reason for answer in answers for reason in answer["degraded"]}
         assert reasons <= {"features_timeout", "features_breaker"}
         assert all(answer["degraded"] for answer in answers)
-        assert np.median([answer["hops_ms"]["features"] for answer in answers]) < budget + 50
-        until = time.monotonic() + 5
-        while client.post("/rank", json=asked(server, known)).json()["degraded"]:
-            assert time.monotonic() < until
+        assert np.median([answer["hops_ms"]["features"] for answer in answers]) < 2 * budget
+        assert within(60, lambda: client.post("/rank", json=asked(server, known)).json()["degraded"] == [])
 
 
 def test_metrics_have_the_budgets_as_edges_and_count_every_answer(
@@ -194,33 +193,37 @@ def test_a_new_snapshot_is_taken_up_without_a_restart(server: Server, known: int
     before = current(server.home)
     version = write(server.home, before.ids, before.columns + np.float32(1), before.names, before.written_at)
     assert version != before.version
-    until = time.monotonic() + 10
     seen = set[str]()
-    while version not in seen:
-        assert time.monotonic() < until
+
+    def in_use() -> bool:
         assert server.rank(asked(server, known), x_request_id="swap").status_code == 200
-        time.sleep(0.2)
-        seen = {record.snapshot_version for record in read_records(server.home.feature_log)}
-    assert {before.version, version} <= seen
+        seen.update(record.snapshot_version for record in read_records(server.home.feature_log))
+        return version in seen
+
+    assert within(60, in_use)
+    assert before.version in seen
 
 
 def test_a_full_disk_costs_records_not_answers(server: Server, known: int) -> None:
     """The worker may write no file past where its log is now; requests go on, drops are counted."""
-    server.rank(asked(server, known, count=400))
-    before = server.metrics()["mlsd_feature_log_dropped_total"]
+    server.rank(asked(server, known, count=400), x_request_id="before-the-flood")
+    logged(server.home, "before-the-flood")
+
+    def dropped() -> float:
+        return server.metrics()["mlsd_feature_log_dropped_total"]
+
+    before = dropped()
     worker = server.worker.pid
     limits = resource.prlimit(worker, resource.RLIMIT_FSIZE)
-    time.sleep(0.2)
     largest = max(path.stat().st_size for path in server.home.feature_log.glob(f"*-{worker}-*.log"))
     resource.prlimit(worker, resource.RLIMIT_FSIZE, (largest + 10_000, limits[1]))
     try:
         codes = [server.rank(asked(server, known, count=400)).status_code for _ in range(10)]
-        time.sleep(0.2)
-        lost = server.metrics()["mlsd_feature_log_dropped_total"] - before
+        within(20, lambda: dropped() - before >= 5)
+        lost = dropped() - before
     finally:
         resource.prlimit(worker, resource.RLIMIT_FSIZE, limits)
     assert codes == [200] * 10
     assert 5 <= lost <= 10
     server.rank(asked(server, known), x_request_id="after-the-flood")
-    time.sleep(0.2)
-    assert "after-the-flood" in {record.request_id for record in read_records(server.home.feature_log)}
+    logged(server.home, "after-the-flood")

@@ -1,16 +1,18 @@
 """A serving process from its start, also with a model that it must refuse, to its end."""
 
+import json
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
-from model_server import asked, faults, running, train
+from model_server import ANSWER_S, Server, asked, faults, running, train
+from waiting import within
+from wire import Wire, request
 
 from mlsd.bundle import ModelRefused
 from mlsd.design import Design
@@ -30,13 +32,15 @@ def test_the_serving_process_carries_no_training_stack(
     served_home: Home, patient_design: Design, problem: Problem
 ) -> None:
     """ARCHITECTURE: it imports neither Feast nor MLflow, nor what these and LightGBM would drag in."""
-    release = train(served_home, patient_design, problem)
+    release = train(served_home, patient_design, problem, version=8)  # not compiled by another test's server
     code = (
         "import sys; from feed_ranking import service; service.SERVICE.inner();"
         "assert service.APP.ready; print(*sys.modules)"
     )
     env = os.environ | environment(served_home, "b", release)
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=200
+    )
     loaded = set(done.stdout.split())
     assert "lightgbm" in loaded
     assert not loaded & {"feast", "mlflow", "pandas", "sklearn", "pyarrow", "kfp", "sqlalchemy", "matplotlib"}
@@ -51,14 +55,14 @@ def test_a_damaged_model_never_becomes_ready(served_home: Home, patient_design: 
     at = next(k for k in range(len(text) // 2, len(text)) if text[k].isdigit())
     model.write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
     with running(served_home, patient_design, release) as server:
-        assert httpx.get(f"{server.url}/readyz").status_code == 503
+        assert httpx.get(f"{server.url}/readyz", timeout=ANSWER_S).status_code == 503
         assert "model refused" in server.log.read_text()
         assert "Traceback" not in server.log.read_text()
         answer = server.rank(asked(server, 1))
         assert answer.status_code == 200
         assert answer.json()["degraded"][-1] in {"model_unavailable", "cold_start"}
-        assert httpx.get(f"{server.url}/readyz").status_code == 503
-        assert httpx.put(f"{server.url}/faults", json={}).status_code == 404
+        assert httpx.get(f"{server.url}/readyz", timeout=ANSWER_S).status_code == 503
+        assert httpx.put(f"{server.url}/faults", json={}, timeout=ANSWER_S).status_code == 404
 
 
 def test_a_model_for_other_features_is_refused(served_home: Home, patient_design: Design, problem: Problem) -> None:
@@ -97,23 +101,44 @@ def test_a_process_that_was_told_nothing_says_so(monkeypatch: pytest.MonkeyPatch
     assert told_release() == release
 
 
+class Told:
+    """What /readyz said, asked without a pause over one connection until the server listens no more."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self.texts: set[str] = set()
+
+    def ask(self, server: Server) -> None:
+        with suppress(httpx.HTTPError), httpx.Client(base_url=server.url, timeout=ANSWER_S) as client:
+            while True:
+                answer = client.get("/readyz")
+                self.texts.add(answer.text)
+                self.codes.append(answer.status_code)
+
+    def more(self) -> bool:
+        """Whether the server reads what comes now: a few answers on."""
+        count = len(self.codes) + 10
+        return within(60, lambda: len(self.codes) >= count)
+
+
 def test_sigterm_takes_readiness_away_then_finishes_what_is_in_flight_and_keeps_its_records(
     served_home: Home, patient_design: Design, problem: Problem
 ) -> None:
     release = train(served_home, patient_design, problem, version=4)
+    told = Told()
     with running(served_home, patient_design, release, faults=True) as server, ThreadPoolExecutor(1) as caller:
-        assert faults(server, slow_ms=800) == 200
-        call = caller.submit(server.rank, asked(server, 39, count=10), x_request_id="last")
-        time.sleep(0.3)
-        server.process.terminate()
-        codes, said = set(), set()
-        with suppress(httpx.HTTPError):  # until it listens no more
-            while True:
-                answer = httpx.get(f"{server.url}/readyz", timeout=5)
-                codes.add(answer.status_code)
-                said.add(answer.text)
-        assert codes - {200} == {503}
-        assert any("told to stop" in text for text in said)
-        assert call.result(20).status_code == 200
-        server.process.wait(15)
+        assert within(200, lambda: httpx.get(f"{server.url}/readyz", timeout=ANSWER_S).status_code == 200)
+        assert faults(server, slow_ms=3000) == 200
+        body = json.dumps(asked(server, 39, count=10)).encode()
+        with Wire(int(server.url.rpartition(":")[2]), ANSWER_S) as wire:
+            polling = caller.submit(told.ask, server)
+            wire.send(request(body, "x-request-id: last"))
+            assert told.more()  # so the request before is in flight
+            server.process.terminate()
+            answer = wire.answer()
+        polling.result(60)
+        assert answer is not None and answer.status == 200
+        assert set(told.codes) - {200} == {503}
+        assert any("told to stop" in text for text in told.texts)
+        server.process.wait(60)
     assert "last" in {record.request_id for record in read_records(served_home.feature_log)}

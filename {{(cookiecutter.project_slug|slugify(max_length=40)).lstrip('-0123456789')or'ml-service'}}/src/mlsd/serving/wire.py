@@ -138,8 +138,7 @@ class Wire(HttpToolsProtocol):
             self._reject(400, "path", "a control character", "a path")
             return
         if self.url != PATH and not self.url.startswith(PATH + b"?"):
-            self.state = ELSEWHERE
-            super().on_headers_complete()
+            self._elsewhere()
             return
         keep = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         call = self._call = Call(self, self.parser.get_method(), self.headers, self.since, keep_alive=keep)
@@ -151,6 +150,14 @@ class Wire(HttpToolsProtocol):
             self._too_large()
         elif self.expect_100_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _elsewhere(self) -> None:
+        self.state = ELSEWHERE
+        try:
+            super().on_headers_complete()
+        except httptools.HttpParserInvalidURLError:
+            self.state = RECEIVING
+            self._reject(400, "path", "no path", "a path")
 
     def _too_large(self) -> None:
         self._reject(413, "body", "more", f"at most {self.door.most_body} bytes")
