@@ -12,7 +12,7 @@ TOKENS = (
     b"NaN", b"-Infinity", b"1e400", b"-1e400", b"1e308", b"-0", b"0.0", b"9223372036854775808", b"1" * 400, b"1e9999",
     b"null", b"true", b"[]", b"{}", b'""', b'"\\ud800"', b'"\\u0000"', b"[" * 2_000, b'{"a":' * 500, b"\xff\xfe",
     b"\xef\xbb\xbf", b",", b":", b'"', b"\\", b"//", b"1_000", b"0x10", b"+1", b"01", b".5",
-    b'"user_id"', b'"candidates"',
+    b'"user_id"', b'"candidates"', b'{"\\ud800":NaN}', b'"\\udfff":1e400',
 )  # fmt: skip
 METHODS = ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE", "PROPFIND", "POST", "POST", "POST", "POST")
 PATHS = (
