@@ -1,18 +1,24 @@
 """Who is let in, what is remembered, and what becomes of threads that hang: the rules, without a server."""
 
+import asyncio
+import gc
 import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from mlsd.features.online import UserRow
 from mlsd.live_sections import Admission as Limits
 from mlsd.live_sections import PopularCache
 from mlsd.serving import answer
 from mlsd.serving.admission import Admission, Verdict
 from mlsd.serving.cache import AnswerCache
+from mlsd.serving.front import Front
 from mlsd.serving.lanes import MOST_STUCK, Lanes
 from mlsd.serving.ranking import Gathered, Ranking
 from mlsd.serving.refusals import rest
@@ -33,6 +39,31 @@ def ranking(degraded: list[str] | None = None, scores: tuple[float, ...] = (0.5,
 @pytest.mark.parametrize(("shortest_s", "rest_s"), [(0.002, 0.0005), (0.01, 0.0025), (20.0, 0.0025)])
 def test_a_slow_design_does_not_put_the_event_loop_to_sleep(shortest_s: float, rest_s: float) -> None:
     assert rest(shortest_s) == pytest.approx(rest_s)
+
+
+def test_a_read_that_nobody_needs_any_more_is_no_error_of_the_event_loop() -> None:
+    """Batch mode, a request cut off: asyncio would write a traceback for each of them while the store is down."""
+    told: list[object] = []
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context))
+        lanes = SimpleNamespace(submit=lambda _: None)
+        front: Any = SimpleNamespace(_own=SimpleNamespace(lanes=lanes), _work=lambda *_: True)
+        job: Any = SimpleNamespace(progress=SimpleNamespace(enter=lambda _: None))
+        reading: asyncio.Future[UserRow | None] = loop.create_future()
+        reading.set_exception(OSError("down"))
+        Front._was_read(front, job, reading, loop)
+        with pytest.raises(OSError, match="down"):
+            job.read()
+        abandoned: asyncio.Future[UserRow | None] = loop.create_future()
+        abandoned.set_exception(OSError("down"))
+        Front._was_read(front, job, abandoned, loop)
+        del job, abandoned, reading
+        gc.collect()
+
+    asyncio.run(scenario())
+    assert told == []
 
 
 def test_who_waits_longer_is_pruned_then_shed() -> None:

@@ -1,5 +1,6 @@
 """The report: everything measured is on it, nothing hostile runs, nothing is fetched."""
 
+import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -110,6 +111,18 @@ def test_a_missed_number_is_the_headline(design: Design, home: Home) -> None:
     shown = words(home)
     assert "1 of 23 design numbers were missed" in shown
     assert "p99 from the schedule is 212.00 ms, the design says <= 150 ms" in shown
+
+
+def test_requests_refused_during_a_release_are_failed_ones(design: Design, home: Home) -> None:
+    report_results.save_all(home)
+    result = next(each for each in report_results.results() if each.step == "release")
+    load = report_results.load()
+    refused = result.details | {"load": load | {"shed": 20, "errors": 3}}
+    run(design, home)
+    assert re.search(r"\b0\s+failed requests of", words(home))
+    result.model_copy(update={"details": refused}).save(home)
+    run(design, home)
+    assert re.search(r"\b23\s+failed requests of", words(home))
 
 
 def test_steps_that_did_not_run_are_said_and_do_not_count_as_held(design: Design, home: Home) -> None:

@@ -46,6 +46,10 @@ def test_each_command_finds_the_stack_of_its_own_folder(
     assert httpx.get(f"{first_url}/readyz", timeout=10).status_code == 200
     said = {check.name: check.passed for check in status.status(miniature.design, miniature.home).checks}
     assert said["envoy"] and said["through the edge"]
+    monkeypatch.setenv("MLSD_PORT", first_url.rpartition(":")[2])
+    stopped = {check.name: check.measured for check in status.status(second.design, second.home).checks}
+    assert stopped["through the edge"] == "stopped"  # though the first one's edge answers there
+    monkeypatch.delenv("MLSD_PORT")
     stack.down(miniature.home)
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{first_url}/readyz", timeout=10)

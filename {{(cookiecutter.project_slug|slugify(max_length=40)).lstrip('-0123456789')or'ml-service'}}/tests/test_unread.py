@@ -11,6 +11,8 @@ import pytest
 import uvicorn
 from gameday import Seen
 from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 from waiting import within
 from wire import request
 
@@ -19,6 +21,7 @@ from mlsd.serving.door import Call, Door
 from mlsd.serving.wire import Wire
 
 ANSWER = bytes(32 * 2**20)  # more than the kernel takes for somebody who does not read
+LARGE = Starlette(routes=[Route("/large", lambda _: Response(ANSWER))])
 LOOPS = ["asyncio", "uvloop"]
 
 
@@ -35,7 +38,7 @@ class Loud:
 
     @contextmanager
     def serving(self, loop: str) -> Iterator[threading.Thread]:
-        config = uvicorn.Config(Starlette(), http=Wire, loop=loop, log_config=None, lifespan="off")
+        config = uvicorn.Config(LARGE, http=Wire, loop=loop, log_config=None, lifespan="off")
         server = uvicorn.Server(config)
         with socket.create_server(("127.0.0.1", 0)) as bound:
             self.port = bound.getsockname()[1]
@@ -71,6 +74,16 @@ def test_who_asks_again_without_reading_is_cut_off(loud: Loud, loop: str, seen: 
         assert within(20, lambda: len(Wire.door.inside) == 0)
         assert len(loud.calls) == 1
     seen("cut off at its second request")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_who_reads_no_other_answer_either_is_let_go(loud: Loud, loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any path but `/rank` is the ASGI application's, which waits for its reader."""
+    monkeypatch.setattr(wire, "OTHER_S", 0.5)
+    with loud.serving(loop), loud.connect() as deaf:
+        deaf.sendall(request(b"", method="GET", path="/large"))
+        assert within(20, lambda: len(Wire.door.inside) == 1)
+        assert within(20, lambda: len(Wire.door.inside) == 0)
 
 
 @pytest.mark.parametrize("loop", LOOPS)

@@ -37,7 +37,7 @@ class Ports:
 
 
 def find_ports() -> Ports:
-    """The ports in force.
+    """Those to start a stack on; `ports_of` knows where one runs.
 
     Raises:
         UserError: MLSD_PORT is not a number from 1024 to 65531.

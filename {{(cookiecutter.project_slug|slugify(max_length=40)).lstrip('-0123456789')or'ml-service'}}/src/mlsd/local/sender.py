@@ -135,6 +135,20 @@ def _locustfile() -> Path:
     return found
 
 
+def _traffic(home: Home, *, shifted: bool) -> Path:
+    found = home.data / ("traffic_shifted.jsonl" if shifted else "traffic.jsonl")
+    if not found.is_file() or not found.stat().st_size:
+        raise UserError(f"{found}: no requests to send; run `mlsd features`")
+    return found
+
+
+def _locust(host: str, traffic: Path, out: Path) -> list[str]:
+    """The program, and what it always gets."""
+    argv = [sys.executable, "-m", "locust", "-f", str(_locustfile()), "--headless", "--only-summary"]
+    argv += ["--exit-code-on-error", "0", "--loglevel", "WARNING", "--host", host]
+    return [*argv, "--traffic", str(traffic), "--out", str(out), "--parent", str(os.getpid())]
+
+
 def start(
     design: Design,
     home: Home,
@@ -159,20 +173,14 @@ def start(
     Raises:
         UserError: there is no traffic to send.
     """
-    traffic = home.data / ("traffic_shifted.jsonl" if shifted else "traffic.jsonl")
-    if not traffic.is_file() or not traffic.stat().st_size:
-        raise UserError(f"{traffic}: no requests to send; run `mlsd features`")
-    test = design.load_test
+    test, traffic = design.load_test, _traffic(home, shifted=shifted)
     seconds, rps = seconds or test.seconds, rps or test.rps
     for folder in (home.run, home.logs):
         folder.mkdir(parents=True, exist_ok=True)
     out, log = home.run / f"load-{os.getpid()}-{time.monotonic_ns()}.json", home.logs / "load.log"
-    argv = [sys.executable, "-m", "locust", "-f", str(_locustfile()), "--headless", "--only-summary"]
-    argv += ["--exit-code-on-error", "0", "--loglevel", "WARNING", "--host", host or ports_of(home).edge_url]
-    argv += ["--rps", str(rps), "--seconds", str(seconds), *pattern.arguments()]
-    argv += ["--traffic", str(traffic), "--out", str(out), "--parent", str(os.getpid())]
-    if design.serving_mode != "online":
-        argv.append("--users-only")
+    argv = [*_locust(host or ports_of(home).edge_url, traffic, out), *pattern.arguments()]
+    argv += ["--rps", str(rps), "--seconds", str(seconds)]
+    argv += [] if design.serving_mode == "online" else ["--users-only"]
     env = {**os.environ, processes.MARK: str(home.run / "load")}  # so that `mlsd down` finds it whoever is left
     with log.open("wb") as output:
         process = subprocess.Popen(argv, cwd=home.run, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)

@@ -57,9 +57,17 @@ def _require_free_ports(home: Home, ports: Ports) -> None:
 
 
 def _start_hooks(home: Home, command: Sequence[str], ports: Ports) -> None:
-    if processes.find(home, HOOKS) is None:
+    if command and processes.find(home, HOOKS) is None:
         env: Mapping[str, str] = {"MLSD_HOME": str(home.root)}
         processes.start(home, HOOKS, command, env=env, ready_url=f"http://{HOST}:{ports.hooks}/livez", timeout_s=20)
+
+
+def _route(design: Design, home: Home, plane: Plane, ports: Ports, slot: Slot) -> None:
+    """Everyone to this slot, through Envoy, which is started where it does not run."""
+    if processes.find(home, envoy.NAME) is None:
+        envoy.start(design, home, ports, Traffic(slot))
+    else:
+        plane.router.apply(Traffic(slot))
 
 
 def _wait_for_edge(ports: Ports, most_s: float, *, fallback: bool) -> float:
@@ -106,13 +114,9 @@ def start(design: Design, home: Home, plane: Plane, models: Models, hooks: Seque
         try:
             if not loading:
                 plane.start(slot, champion, allow_faults=False, fallback=fallback)
-            if processes.find(home, envoy.NAME) is None:
-                envoy.start(design, home, ports, Traffic(slot))
-            else:
-                plane.router.apply(Traffic(slot))
+            _route(design, home, plane, ports, slot)
             _wait_for_edge(ports, READY_S if loading else EDGE_S, fallback=fallback)
-            if hooks:
-                _start_hooks(home, hooks, ports)
+            _start_hooks(home, hooks, ports)
         except BaseException:
             for name in processes.running(home).keys() - before.keys():
                 processes.stop(home, name, grace_s=2.0)

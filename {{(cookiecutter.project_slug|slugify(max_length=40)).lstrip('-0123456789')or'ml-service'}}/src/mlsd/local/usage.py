@@ -102,14 +102,14 @@ class Watch:
     edge_cpu_s: float = 0.0
     samples: list[tuple[float, float]] = field(default_factory=list)  # seconds since the start, MiB of all workers
     largest_mib: float = 0.0  # of one process
-    first: set[int] = field(default_factory=set)  # process ids of the workers at the start
-    seen: set[int] = field(default_factory=set)  # and of all there were
+    seen: set[int] = field(default_factory=set)  # process ids of all workers there were
+    last: set[int] = field(default_factory=set)  # and of those that are left
 
     def __enter__(self) -> Self:
         """Start."""
         self._began = time.monotonic()
         self._find()
-        self._cpu, self._edge_cpu, self.first = _Cpu(self._servers), _Cpu(self._envoy), set(self.seen)
+        self._cpu, self._edge_cpu = _Cpu(self._servers), _Cpu(self._envoy)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
@@ -121,19 +121,21 @@ class Watch:
         """Stop; the numbers are complete then."""
         self._stop.set()
         self._thread.join()
+        self._find()
         self._cpu.look(self._servers)
         self._edge_cpu.look(self._envoy)
         self.cpu_s, self.edge_cpu_s = self._cpu.total_s, self._edge_cpu.total_s
 
     @property
-    def replaced(self) -> int:
-        """Workers that began after the start: each stands for one that ended."""
-        return len(self.seen - self.first)
+    def ended(self) -> int:
+        """Workers that are gone, whether or not another one took their place."""
+        return len(self.seen - self.last)
 
     def _find(self) -> None:
         self._servers, self._envoy = servers(self.home), edge(self.home)
         self._workers = answering(self._servers)
-        self.seen |= {process.pid for process in self._workers}
+        self.last = {process.pid for process in self._workers}
+        self.seen |= self.last
 
     def _sample(self) -> None:
         for number in count():
