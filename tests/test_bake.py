@@ -15,7 +15,7 @@ from render_defaults import render
 from test_template import ANSWERS
 
 CHOICES = {name: values for name, values in ANSWERS.items() if isinstance(values, list) and not name.startswith("_")}
-load_design = import_module("mlsd.design").load_design
+load_design = import_module("mlsd.design.design").load_design
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -62,7 +62,7 @@ def test_packs_that_were_not_chosen(template: Path, bake: Bake, tmp_path: Path, 
     assert set(files(project)) == plain | extra
     environment = os.environ | {"PYTHONPATH": "src", "MLSD_HOME": str(tmp_path / "home")}
     environment.pop("MLSD_DESIGN", None)
-    command = [sys.executable, "-m", "mlsd.cli", "plan"]
+    command = [sys.executable, "-m", "mlsd.commands.cli", "plan"]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Scale: 10K RPS, Latency: <200ms p99, Metric: CTR" in done.stdout

@@ -117,8 +117,18 @@ def test_the_second_start_installs_nothing(project: Path) -> None:
 
 
 ROLES = {
-    "serving": ["mlsd.serving.front", "feed_ranking.service", "mlsd.engines.compiled", "mlsd.engines.onnx"],
-    "pipeline": ["mlsd.pipelines.training", "mlsd.delivery.rollout", "mlsd.monitoring.hooks", "mlsd.batch.step"],
+    "serving": [
+        "mlsd.serving.handling.request_handler",
+        "feed_ranking.service",
+        "mlsd.models.engines.compiled",
+        "mlsd.models.engines.onnx",
+    ],
+    "pipeline": [
+        "mlsd.pipelines.training",
+        "mlsd.delivery.rollout",
+        "mlsd.monitoring.triggers.hooks",
+        "mlsd.delivery.precompute",
+    ],
 }
 
 

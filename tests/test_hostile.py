@@ -11,8 +11,8 @@ from cookiecutter import prompt
 
 from conftest import Bake
 
-load_design = import_module("mlsd.design").load_design
-UserError = import_module("mlsd.errors").UserError
+load_design = import_module("mlsd.design.design").load_design
+UserError = import_module("mlsd.core.errors").UserError
 
 WORDS = ["x", "../x", "Feed Ranker", "touch hacked", "feed_ranking", "ранжирование", "排序", "é", "🚀", "9lives", "-rf"]
 FRAMES = [

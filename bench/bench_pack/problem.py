@@ -12,7 +12,7 @@ from bench_pack import features
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mlsd.problem import Problem
+    from mlsd.problem.problem import Problem
 
 
 class BenchProblem:

@@ -5,17 +5,17 @@ import os
 import bentoml
 
 from bench_pack.problem import PROBLEM
-from mlsd.serving import answer
+from mlsd.models.release import workers
 from mlsd.serving.app import application
-from mlsd.serving.release import workers
 from mlsd.serving.runtime import Runtime, start
+from mlsd.tasks.ranking import response
 
 APP = application()
 
 
 def _without_log(runtime: Runtime) -> None:
     """The same server with its feature log off: neither the records nor their bytes are made."""
-    answer.record = lambda *_, **__: None  # type: ignore[assignment]
+    response.record = lambda *_, **__: None  # type: ignore[assignment]
     runtime.log.append = lambda record: None  # type: ignore[method-assign]
 
 

@@ -11,8 +11,8 @@ from lightgbm import Booster
 from numpy.typing import NDArray
 
 from bench_pack.problem import PROBLEM
+from mlsd.core.home import Home
 from mlsd.features.snapshot import Snapshot, current
-from mlsd.home import Home
 
 ROOT = Path(os.environ["BENCH_WORLD"])
 SERVICE = os.environ["BENCH_FEATURE_SERVICE"]

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from bench_pack.problem import PROBLEM
-from mlsd.batch.run import Model, write
-from mlsd.design import load_design
-from mlsd.engines.select import load_engine
+from mlsd.core.home import Home
+from mlsd.design.design import load_design
 from mlsd.features.snapshot import current
-from mlsd.home import Home
-from mlsd.serving.release import Release
+from mlsd.models.release import Release
+from mlsd.models.selection import load_engine
+from mlsd.tasks.ranking.batch.run import Model, write
 
 
 def peak_mb() -> float:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mlsd.design import load_design
-from mlsd.home import Home
+from mlsd.core.home import Home
+from mlsd.design.design import load_design
 from mlsd.serving.launch import command, environment
 from rig.processes import Server, child, free_port, serve
 from rig.world import World

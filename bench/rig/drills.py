@@ -4,7 +4,7 @@ import signal
 import time
 from typing import Any
 
-from mlsd.design import load_design
+from mlsd.design.design import load_design
 from rig.client import percentiles
 from rig.contestants import ours
 from rig.edge import edge

@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 import psutil
 
-from mlsd.delivery.records import Release as Ledgered
-from mlsd.delivery.routing import Traffic
-from mlsd.design import load_design
-from mlsd.errors import UserError
-from mlsd.home import Home
+from mlsd.core.errors import UserError
+from mlsd.core.home import Home
+from mlsd.delivery.edge.routing import Traffic
+from mlsd.delivery.releases.records import Release as Ledgered
+from mlsd.design.design import load_design
 from mlsd.local import envoy, processes
-from mlsd.local.plane import LocalPlane, process_name
 from mlsd.local.ports import COUNT, Ports, find_ports, require_free
+from mlsd.local.target import LocalPlane, process_name
 from mlsd.serving import launch
 from rig.client import Job
 from rig.contestants import WHOLE, bodies

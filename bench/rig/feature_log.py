@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from bench_pack.problem import PROBLEM
-from mlsd.home import Home
-from mlsd.serving.feature_log import read_records
-from mlsd.serving.frames import ReadCount
-from mlsd.serving.replay import replay, snapshots
+from mlsd.core.home import Home
+from mlsd.prediction_log.framing import ReadCount
+from mlsd.prediction_log.writer import read_records
+from mlsd.serving.inference.replay import replay, snapshots
 from rig.contestants import ours
 from rig.processes import ask
 from rig.world import World

@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 
 from bench_pack.problem import PROBLEM
-from mlsd.design import load_design
+from mlsd.core.home import Home
+from mlsd.design.design import load_design
 from mlsd.features.materialise import materialise
 from mlsd.features.snapshot import current
-from mlsd.home import Home
 from rig.world import Size, frames
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from mlsd.engines.select import load_engine
-from mlsd.home import Home
-from mlsd.serving.release import Release
+from mlsd.core.home import Home
+from mlsd.models.release import Release
+from mlsd.models.selection import load_engine
 
 MERGED = (1, 2, 4, 8)
 CALLS = 120

@@ -5,7 +5,7 @@ The other worker's core is the client's: a client that competes with what it mea
 
 from typing import Any
 
-from mlsd.design import load_design
+from mlsd.design.design import load_design
 from rig.contestants import UNSHED, ours
 from rig.processes import Server, ask
 from rig.world import World

@@ -16,13 +16,14 @@ import yaml
 
 from bench_pack.features import CONTEXT_COLUMNS, ITEM_COLUMNS, USER_COLUMNS, USER_VIEWS
 from bench_pack.problem import PROBLEM
-from mlsd.bundle import Calibration, Manifest, save_bundle, sha256
-from mlsd.design import Design
-from mlsd.engines.select import compile_engine
+from mlsd.core.home import Home, write_json
+from mlsd.design.design import Design
+from mlsd.evaluation.calibration import Calibration
 from mlsd.features.materialise import materialise
 from mlsd.features.snapshot import current
-from mlsd.home import Home, write_json
-from mlsd.serving.release import Release
+from mlsd.models.bundle import Manifest, save_bundle, sha256
+from mlsd.models.release import Release
+from mlsd.models.selection import compile_engine
 from mlsd.training.onnx_export import export
 
 REQUESTS = 64  # different ones, in turn: no branch predictor learns a single request by heart

@@ -8,7 +8,7 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueT
 from feast.types import Float32
 
 from bench_pack.features import ITEM_COLUMNS, USER_VIEWS
-from mlsd.design import Design
+from mlsd.design.design import Design
 
 
 def definitions(design: Design, offline: Path) -> list[Any]:

@@ -1,0 +1,1 @@
+"""What every room may use: errors, the state folder, the clock, processes, results."""

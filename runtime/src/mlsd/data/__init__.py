@@ -1,0 +1,1 @@
+"""Step 3: sources, checks, temporal split, slices, arrivals of labels."""

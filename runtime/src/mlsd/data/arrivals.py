@@ -1,0 +1,135 @@
+"""What happened after requests were served: outcomes join the tables once their labels are mature."""
+
+import json
+import logging
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from mlsd.core import clock
+from mlsd.core.home import Home, write_json
+from mlsd.data.live import drop_live, load_live
+from mlsd.data.storage import TABLE_NAMES, load_tables, save_tables
+from mlsd.design.design import Design
+from mlsd.design.sources import SYNTHETIC
+from mlsd.problem.problem import Problem
+from mlsd.problem.tables import Tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOGGER = logging.getLogger("mlsd")
+_OVERLAP = timedelta(hours=1)
+"""Processes write side by side, so a record may turn up behind the watermark."""
+
+
+def _watermark(home: Home) -> datetime | None:
+    try:
+        until = json.loads((home.data / "arrivals.json").read_text(encoding="utf-8"))["until"]
+        return datetime.fromisoformat(until)
+    except (FileNotFoundError, ValueError, KeyError):
+        return None  # read the whole log: what is in the tables already is not joined again
+
+
+def served(home: Home, after: datetime | None = None) -> "pd.DataFrame":
+    """Answers to users, one row per item: request_id, user_id, item_id, position (its rank), device, at.
+
+    A user id is as it was logged: a keyed hash (text) where the design says so.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from mlsd.prediction_log.writer import read_records
+
+    columns = ["request_id", "user_id", "item_id", "position", "device", "at"]
+    parts = []
+    for record in read_records(home.feature_log, after):
+        if record.role == "live":
+            rank = np.empty(len(record.item_ids), dtype=np.int64)
+            rank[np.argsort(-record.scores, kind="stable")] = np.arange(len(rank))
+            one = {"request_id": record.request_id, "user_id": record.user_id, "device": record.device, "at": record.at}
+            parts.append(pd.DataFrame({**one, "item_id": record.item_ids, "position": rank}))
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    frame = pd.concat(parts, ignore_index=True)[columns]
+    frame["at"] = pd.to_datetime(frame["at"], utc=True).dt.as_unit("us")
+    return frame.drop_duplicates(["request_id", "item_id"])
+
+
+def _identified(home: Home, new: "pd.DataFrame", users: "pd.Series") -> "pd.DataFrame":
+    """Hashed user ids as the ids of known users; -1, which is nobody, for the others."""
+    from mlsd.prediction_log.pseudonyms import known_as
+
+    if not any(isinstance(user, str) for user in new["user_id"].unique()):
+        return new
+    behind = known_as(home, users)
+    ids = {user: behind.get(user, -1) if isinstance(user, str) else user for user in new["user_id"].unique()}
+    return new.assign(user_id=new["user_id"].map(ids).astype("int64"))
+
+
+def _append(tables: Tables, more: Tables) -> Tables:
+    import pandas as pd
+
+    joined = {}
+    for name in TABLE_NAMES:
+        old, new = getattr(tables, name), getattr(more, name)
+        joined[name] = pd.concat([old, new], ignore_index=True) if len(new) else old
+    return Tables(**joined)
+
+
+def _let_labels_mature(design: Design, home: Home, newest: datetime) -> datetime:
+    """In a world with a clock of its own the time passes at once until the newest label can be trusted."""
+    moment = newest + timedelta(hours=design.label.maturity_h, seconds=1)
+    if home.clock.exists() and moment > clock.now():
+        LOGGER.info(
+            "the world's clock moves on to %s, when the labels are mature", moment.isoformat(timespec="minutes")
+        )
+        clock.set_world_time(moment)
+    return clock.now()
+
+
+def _from_log(
+    design: Design, home: Home, problem: Problem, tables: Tables, now: datetime
+) -> tuple[Tables, datetime | None]:
+    mark = _watermark(home)
+    new = served(home, mark and mark - _OVERLAP)
+    new = new[~new["request_id"].isin(tables.impressions["request_id"])]
+    if len(new):
+        now = max(now, _let_labels_mature(design, home, new["at"].max().to_pydatetime()))
+    new = new[new["at"] <= now - timedelta(hours=design.label.maturity_h)]
+    if new.empty:
+        return Tables(*(getattr(tables, name).iloc[:0] for name in TABLE_NAMES)), mark
+    new = _identified(home, new, tables.users["user_id"])
+    impressions, engagements = problem.outcomes(new, tables, design)
+    engagements = engagements[engagements["at"] <= now]
+    return Tables(tables.users.iloc[:0], tables.items.iloc[:0], impressions, engagements), new[
+        "at"
+    ].max().to_pydatetime()
+
+
+def arrive(design: Design, home: Home, problem: Problem, now: datetime) -> int:
+    """Append what followed from served requests to the tables; returns how many impressions are new.
+
+    Synthetic: outcomes of live requests of the feature log. Mapped data: the held-back slice, once. Calling it again
+    adds nothing: a request that is in the tables is never joined again.
+
+    Raises:
+        UserError: the tables are missing, or what arrived breaks the contract; nothing is written then.
+    """
+    tables = load_tables(home)
+    if design.data.source == SYNTHETIC:
+        more, mark = _from_log(design, home, problem, tables, now)
+    else:
+        live = load_live(home)
+        if live is None:
+            return 0
+        more, mark = live, live.impressions["at"].max().to_pydatetime()
+        _let_labels_mature(design, home, mark)
+    if more.impressions.empty:
+        return 0
+    joined = _append(tables, more)
+    problem.contract(design).check(joined)
+    save_tables(home, joined)
+    if mark is not None:
+        write_json(home.data / "arrivals.json", {"until": mark.isoformat()})
+    drop_live(home)
+    return len(more.impressions)

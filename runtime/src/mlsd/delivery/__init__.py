@@ -1,0 +1,1 @@
+"""Step 5: releases, shadow, canary, promotion, rollback."""

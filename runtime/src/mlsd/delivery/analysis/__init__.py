@@ -1,0 +1,1 @@
+"""What a rollout observes, and its verdict."""

@@ -1,0 +1,1 @@
+"""What the edge does: buckets, routes, counts."""

@@ -1,0 +1,39 @@
+"""What a killed command left behind: a candidate without anyone who watches it gets no traffic and goes."""
+
+from typing import cast
+
+from mlsd.core.errors import UserError
+from mlsd.delivery.edge.routing import Slot, Traffic
+from mlsd.delivery.releases.ledger import Ledger
+from mlsd.delivery.releases.records import Release, Stage
+from mlsd.delivery.target import Plane
+
+
+def recover(ledger: Ledger, plane: Plane) -> list[Release]:
+    """Reject releases whose rollout ended without a verdict; call with the lock held.
+
+    Returns:
+        Those that were rejected.
+    """
+    left, champion = ledger.in_progress(), ledger.champion()
+    if left and champion and champion.slot and plane.router.answers():
+        plane.router.apply(Traffic(cast("Slot", champion.slot)))
+    for release in left:
+        before = cast("Stage", release.stage)
+        ledger.move(release.id, before, "rejected", "recovery", "its rollout ended without a verdict")
+        if release.slot and (champion is None or release.slot != champion.slot):
+            plane.stop(cast("Slot", release.slot))
+            ledger.place(release.id, None)
+    return left
+
+
+def live_slot(ledger: Ledger, plane: Plane) -> Release:
+    """The champion, which runs.
+
+    Raises:
+        UserError: there is none, or it does not run.
+    """
+    champion = ledger.champion()
+    if champion is None or champion.slot is None or not plane.runs(cast("Slot", champion.slot)):
+        raise UserError("no champion is serving; run `mlsd up`")
+    return champion

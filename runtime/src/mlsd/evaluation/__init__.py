@@ -1,0 +1,1 @@
+"""Pure statistics: metrics, intervals, calibration, binning, distances of distributions."""

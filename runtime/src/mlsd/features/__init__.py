@@ -1,0 +1,1 @@
+"""Step 3: Feast definitions applied, materialised and joined; item snapshots."""

@@ -1,0 +1,1 @@
+"""Readers and writers of the online store, one module a store."""

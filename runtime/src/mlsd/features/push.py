@@ -1,0 +1,55 @@
+"""The stream path: what a user just did reaches the online store without waiting for the next batch."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from mlsd.core.errors import UserError
+from mlsd.core.home import Home
+from mlsd.design.design import Design
+from mlsd.features.feast_store import open_store, project_name
+from mlsd.features.materialise import quiet
+from mlsd.features.newest import keep_newest
+from mlsd.features.online_stores.address import open_reader, reachable
+from mlsd.features.online_stores.sqlite import AHEAD
+from mlsd.problem.problem import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def push(design: Design, home: Home, problem: Problem, view: str, rows: "pd.DataFrame", now: datetime) -> int:
+    """Write rows (user_id, event_timestamp, the view's columns) through the push source `<view>_push`.
+
+    A row that is older than the stored one is left out, unless that one is from the future: it is forgotten.
+    Returns how many rows were written.
+
+    Raises:
+        UserError: the view is not a user's, a column is missing, a row lies in the future, or Redis is not there.
+    """
+    columns = ["user_id", "event_timestamp", *problem.user_views.get(view, ())]
+    if view not in problem.user_views or not set(columns) <= set(rows.columns):
+        raise UserError(f"push to view {view!r}: found columns {list(rows.columns)}, expected {columns}")
+    if len(late := rows[rows["event_timestamp"] > now]):
+        raise UserError(f"push to view {view!r}: found {len(late)} rows after {now.isoformat()}; they are refused")
+    with reachable():
+        return _write(design, home, problem, view, rows[columns], now)
+
+
+def _write(design: Design, home: Home, problem: Problem, view: str, rows: "pd.DataFrame", now: datetime) -> int:
+    newest = rows.sort_values("event_timestamp").groupby("user_id").tail(1)
+    reader = open_reader(design, home, {view: problem.user_views[view]})
+    stored = {int(user): reader.read(int(user)) for user in newest["user_id"]}
+    fresh = [
+        (row := stored[user]) is None or at > row.written[view] or row.written[view] > now + AHEAD
+        for user, at in zip(newest["user_id"], newest["event_timestamp"], strict=True)
+    ]
+    if any(fresh):
+        store = open_store(design, home)
+        chosen = newest[fresh]
+        times = {
+            int(user): at.to_pydatetime() for user, at in zip(chosen["user_id"], chosen["event_timestamp"], strict=True)
+        }
+        keep_newest(home, project_name(design), {view: ("user_id", times)}, now)
+        with quiet(home):
+            store.push(f"{view}_push", chosen)
+    return sum(fresh)

@@ -1,0 +1,144 @@
+"""The training frame: labelled rows joined by Feast with the values that were stored at their time."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlsd.core.errors import UserError
+from mlsd.core.home import Home, write_json
+from mlsd.data.slices import SLICES, slices
+from mlsd.data.storage import digest, load_tables, naive, write_frame
+from mlsd.design.design import Design
+from mlsd.features.feast_store import offline_folder, open_store
+from mlsd.features.materialise import quiet
+from mlsd.problem.problem import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from feast import FeatureStore
+
+_CHUNK = 100_000
+
+
+def join(
+    store: "FeatureStore", home: Home, keys: "pd.DataFrame", views: Mapping[str, Sequence[str]]
+) -> NDArray[np.float32]:
+    """Feast's point-in-time join: [n, C] for keys (entity id, event_timestamp) [n], NaN where nothing was stored.
+
+    Each distinct key is joined once and must come back exactly once: some offline stores lose or double rows.
+
+    Raises:
+        UserError: a row was lost or doubled, or a view is not part of the repository.
+    """
+    entity = keys.columns[0]
+    distinct = keys.drop_duplicates().reset_index(drop=True)
+    distinct["row_id"] = np.arange(len(distinct))
+    names = [column for columns in views.values() for column in columns]
+    references = [f"{view}:{column}" for view, columns in views.items() for column in columns]
+    with quiet(home):
+        joined = store.get_historical_features(distinct, references).to_df()
+    found = np.sort(joined["row_id"].to_numpy())
+    if not np.array_equal(found, distinct["row_id"].to_numpy()):
+        raise UserError(
+            f"point-in-time join of {', '.join(views)} on {entity}: {len(distinct)} rows in, {len(found)} out, "
+            f"{len(np.unique(found))} distinct; no training set was written"
+        )
+    values: NDArray[np.float32] = joined.sort_values("row_id")[names].to_numpy(dtype=np.float32)
+    position = keys.merge(distinct, how="left", on=list(keys.columns))["row_id"].to_numpy()
+    return np.asarray(values[position])
+
+
+def _filled(values: NDArray[np.float32], defaults: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(np.isnan(values), defaults, values)
+
+
+def assemble_rows(
+    store: "FeatureStore", design: Design, home: Home, problem: Problem, rows: "pd.DataFrame"
+) -> "pd.DataFrame":
+    """Rows (row_id, request_id, user_id, item_id, device, at, label) with slices, popularity and every feature."""
+    import pandas as pd
+
+    at = rows["at"].rename("event_timestamp")
+    user_views = {view: list(columns) for view, columns in problem.user_views.items()}
+    users = join(store, home, pd.concat([rows["user_id"], at], axis=1), user_views)
+    item_views = {view: list(problem.item_columns) for view in _item_views(store, design, problem)}
+    items = join(store, home, pd.concat([rows["item_id"], at], axis=1), item_views)
+    users, items = _filled(users, problem.user_defaults), _filled(items, problem.item_defaults)
+    context = problem.context(naive(rows["at"]), rows["device"].to_numpy(dtype=str))
+    parts = range(0, len(rows), _CHUNK)
+    matrix = [problem.assemble(users[k : k + _CHUNK], items[k : k + _CHUNK], context[k : k + _CHUNK]) for k in parts]
+    features = np.concatenate(matrix) if matrix else np.empty((0, len(problem.feature_names)), np.float32)
+    frame = rows[["row_id", "request_id", "user_id", "item_id", "at", "label"]].reset_index(drop=True)
+    interactions = np.array([problem.interactions(user) for user in users])
+    flags = slices(load_tables(home), rows, interactions, design)
+    for name in SLICES:
+        frame[f"slice_{name}"] = flags[name]
+    frame["popularity"] = problem.popularity(items)
+    return pd.concat([frame, pd.DataFrame(features, columns=list(problem.feature_names))], axis=1)
+
+
+def _item_views(store: "FeatureStore", design: Design, problem: Problem) -> list[str]:
+    """The views of the feature service that are keyed by item."""
+    service = store.get_feature_service(design.features.service)
+    batch = {view.name for view in store.list_batch_feature_views()}
+    names = [p.name for p in service.feature_view_projections]
+    missing = set(problem.user_views) - set(names)
+    if missing:
+        raise UserError(f"feature service {service.name}: found no view {', '.join(sorted(missing))}")
+    return [name for name in names if name in batch and name not in problem.user_views]
+
+
+def _code_digest(problem: Problem) -> str:
+    total = hashlib.sha256()
+    for path in sorted(problem.feature_repo.parent.rglob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()[:12]
+
+
+def _identity(design: Design, home: Home, problem: Problem, now: datetime) -> dict[str, str]:
+    at = load_tables(home).impressions["at"]
+    newest_mature = at[at <= now - timedelta(hours=design.label.maturity_h)].max()
+    return {
+        "tables_digest": digest(home),
+        "design_digest": design.digest,
+        "code_digest": _code_digest(problem),
+        "labels_until": str(newest_mature),
+    }
+
+
+def _stored_identity(meta_path: Path, names: Iterable[str]) -> dict[str, Any]:
+    try:
+        known = json.loads(meta_path.read_text(encoding="utf-8"))
+        return {name: known[name] for name in names}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}  # not there or damaged: the frame is joined anew
+
+
+def build(design: Design, home: Home, problem: Problem, now: datetime) -> Path:
+    """Write `training.parquet` unless the one that lies there was made from the same data, design and code.
+
+    Raises:
+        UserError: there is no matured label, `mlsd features` did not run, or the join lost a row.
+    """
+    frame_path, meta_path = home.data / "training.parquet", home.data / "training.json"
+    identity = _identity(design, home, problem, now)
+    if frame_path.exists() and _stored_identity(meta_path, identity) == identity:
+        return frame_path
+    if not offline_folder(home).exists():
+        raise UserError(f"{offline_folder(home)}: not found; run `mlsd features` first")
+    rows = problem.labels(load_tables(home), design, now)
+    if rows.empty:
+        raise UserError(f"no label is older than label.maturity_h {design.label.maturity_h:g}: nothing to train on yet")
+    frame = assemble_rows(open_store(design, home), design, home, problem, rows)
+    meta_path.unlink(missing_ok=True)
+    write_frame(home, "training", frame)
+    window = [frame["at"].min().isoformat(), frame["at"].max().isoformat()]
+    counts = {"rows": len(frame), "requests": frame["request_id"].nunique(), "positives": int(frame["label"].sum())}
+    write_json(meta_path, {**identity, **counts, "window": window})
+    return frame_path

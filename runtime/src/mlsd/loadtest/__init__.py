@@ -1,0 +1,1 @@
+"""Open-loop load, the knee, baselines, drills."""

@@ -1,0 +1,215 @@
+"""What users see while a release is swapped, or a worker dies or is told to stop: under load, through the edge."""
+
+import logging
+import signal
+import time
+from dataclasses import dataclass
+from typing import cast
+
+import psutil
+
+from mlsd.core import clock
+from mlsd.core.errors import UserError
+from mlsd.core.home import Home
+from mlsd.core.result import Check, StepResult
+from mlsd.delivery.edge.routing import Slot, Traffic
+from mlsd.delivery.recovery import live_slot
+from mlsd.delivery.releases.ledger import Ledger
+from mlsd.delivery.releases.lock import exclusive
+from mlsd.delivery.releases.records import Release
+from mlsd.delivery.target import Plane, other
+from mlsd.design.design import Design
+from mlsd.loadtest.drill import SETTLED_S, WARMUP_S, Drill, Seen, seen
+from mlsd.loadtest.summary import LoadSummary
+from mlsd.local.machine.usage import workers
+from mlsd.local.ports import ports_of
+from mlsd.local.target import local_plane
+
+LOGGER = logging.getLogger("mlsd")
+SLOWER = 2.0
+MOST_S = 3000.0  # of a drill, within the load's own length
+ANSWERED = 0.999
+WATCHED_S = 1.0
+BACK_S = 30.0
+AFTER_S = 3.0
+
+
+def _result(step: str, what: str, found: Seen, checks: list[Check]) -> StepResult:
+    sent = found.sent
+    summary = (
+        f"{what}: {sent.failed} of {sent.sent} requests failed; "
+        f"p99 {found.steady.p99_ms:.1f} ms undisturbed, {found.meanwhile.p99_ms:.1f} ms meanwhile"
+    )
+    details = {"load": sent.model_dump(mode="json"), "steady": found.steady.model_dump(mode="json")}
+    details |= {"meanwhile": found.meanwhile.model_dump(mode="json")}
+    return StepResult(step=step, summary=summary, checks=checks, details=details, at=clock.now())
+
+
+def _none_failed(sent: LoadSummary) -> Check:
+    return Check(
+        name="failed requests",
+        designed="0",
+        measured=f"{sent.failed} of {sent.sent}",
+        passed=sent.sent > 0 and sent.failed == 0,
+    )
+
+
+def swap_checks(found: Seen) -> list[Check]:
+    """The gates of a swap: no request fails, and p99 meanwhile is at most twice the undisturbed one."""
+    return [_none_failed(found.sent), _not_slower(found)]
+
+
+def _not_slower(found: Seen) -> Check:
+    limit = SLOWER * found.steady.p99_ms
+    return Check(
+        name="p99 meanwhile",
+        designed=f"<= {limit:.1f} ms, {SLOWER:g} times the undisturbed",
+        measured=f"{found.meanwhile.p99_ms:.1f} ms",
+        passed=0 < found.meanwhile.p99_ms <= limit,
+    )
+
+
+@dataclass
+class Swapper:
+    """Moves the traffic from slot to slot; the ledger always knows where the champion runs."""
+
+    plane: Plane
+    ledger: Ledger
+    slot: Slot
+
+    def swap(self, release: Release) -> None:
+        """Start this release in the other slot, send everyone there, end the one before."""
+        target = other(self.slot)
+        self.plane.stop(target)
+        self.plane.start(target, release, allow_faults=False)
+        if release.stage == "champion":
+            self.ledger.place(release.id, target)
+        self.plane.router.apply(Traffic(target))
+        self.plane.stop(self.slot)
+        self.slot = target
+
+    def back(self, champion: Release) -> None:
+        """After a swap that was cut short: the champion runs where the ledger has it, and everyone is sent there."""
+        slot = cast("Slot", self.ledger.get(champion.id).slot)
+        try:
+            if not self.plane.runs(slot):
+                self.plane.start(slot, champion, allow_faults=False)
+            self.plane.router.apply(Traffic(slot))
+            self.plane.stop(other(slot))
+        except UserError as error:
+            LOGGER.error("the champion is not back in slot %s, run `mlsd up`: %s", slot, error)
+
+
+def swap(
+    design: Design, home: Home, plane: Plane, *, requests: int = 10_000, rps: float | None = None, swaps: int = 4
+) -> StepResult:
+    """Swap the champion and the release before it from slot to slot under load; the champion is live at the end.
+
+    Args:
+        design: the rate, when none is given.
+        home: the state folder of a running stack.
+        plane: its slots and edge.
+        requests: at least so many are sent.
+        rps: arrivals per second.
+        swaps: at least so many, rounded up to an even number.
+
+    Raises:
+        UserError: no champion is serving, a release did not become ready, or the rate is too low.
+    """
+    ledger, rate = Ledger(home.releases_db), float(rps or design.load_test.rps)
+    if requests / rate > MOST_S:
+        raise UserError(f"rps: found {rate:g}, expected {requests / MOST_S:.1f} or more for {requests} requests")
+    with exclusive(home):
+        champion = live_slot(ledger, plane)
+        previous = ledger.previous(1)
+        pair = [previous[0] if previous else champion, champion]
+        mover = Swapper(plane, ledger, cast("Slot", champion.slot))
+        drill = Drill(design, home, rate)
+        try:
+            drill.steady(WARMUP_S + max(0.3 * requests / rate, 2.0))
+            done = 0
+            while done < swaps or done % 2 or drill.sent() < requests:
+                release = pair[done % 2]
+                drill.do(lambda release=release: mover.swap(release))  # type: ignore[misc]
+                done += 1
+                drill.steady(SETTLED_S)
+        except BaseException:
+            mover.back(champion)
+            raise
+        finally:
+            sent = drill.end()
+    found = seen(sent, drill.stretches)
+    return _result("drill_swap", f"{done} swaps at {rate:g}/s", found, swap_checks(found))
+
+
+def run(design: Design, home: Home, what: str, rps: float | None = None) -> StepResult:
+    """One drill on the running stack of this state folder.
+
+    Args:
+        design: the design in force.
+        home: the state folder.
+        what: swap, kill or stop.
+        rps: arrivals per second.
+
+    Raises:
+        UserError: no champion is serving.
+    """
+    plane, _ = local_plane(design, home, ports_of(home))
+    if what == "swap":
+        return swap(design, home, plane, rps=rps)
+    return hit(design, home, plane, signal.SIGKILL if what == "kill" else signal.SIGTERM, rps=rps)
+
+
+def busiest(home: Home) -> psutil.Process:
+    """The worker that answers most: the one whose processor time grows fastest.
+
+    Raises:
+        UserError: none runs.
+    """
+    before = {process: sum(process.cpu_times()[:2]) for process in workers(home)}
+    if not before:
+        raise UserError("no worker runs; run `mlsd up`")
+    time.sleep(WATCHED_S)
+    return max(before, key=lambda process: sum(process.cpu_times()[:2]) - before[process])
+
+
+def hit(design: Design, home: Home, plane: Plane, sign: signal.Signals, *, rps: float | None = None) -> StepResult:
+    """Send a signal to the busiest worker of the champion under load; the supervisor puts another one in its place.
+
+    SIGTERM: nobody may notice. SIGKILL: what it had in flight may be lost, 0.999 of all is answered.
+
+    Raises:
+        UserError: no champion is serving, or no worker came back in time.
+    """
+    rate = float(rps or design.load_test.rps)
+    live_slot(Ledger(home.releases_db), plane)
+    drill = Drill(design, home, rate)
+    try:
+        drill.steady(WARMUP_S + AFTER_S)
+        victim, count = busiest(home), len(workers(home))
+        began = time.monotonic()
+        drill.do(lambda: _replace(home, victim, count, sign))
+        took = time.monotonic() - began
+        drill.steady(AFTER_S)
+    finally:
+        sent = drill.end()
+    found, share = seen(sent, drill.stretches), 1 - sent.failed / max(sent.sent, 1)
+    answered = Check(
+        name="answered requests",
+        designed=f">= {ANSWERED:g}",
+        measured=f"{share:.5f} of {sent.sent}",
+        passed=sent.sent > 0 and share >= ANSWERED,
+    )
+    gate = answered if sign == signal.SIGKILL else _none_failed(sent)
+    what = f"{sign.name} to one worker at {rate:g}/s, another in its place after {took:.1f} s"
+    return _result(f"drill_{sign.name.lower()}", what, found, [gate])
+
+
+def _replace(home: Home, victim: psutil.Process, count: int, sign: signal.Signals) -> None:
+    victim.send_signal(sign)
+    deadline = time.monotonic() + BACK_S
+    while time.monotonic() < deadline:
+        if not victim.is_running() and len(workers(home)) >= count:
+            return
+        time.sleep(0.05)
+    raise UserError(f"worker {victim.pid}: nobody took its place within {BACK_S:g} s after {sign.name}")

@@ -1,0 +1,1 @@
+"""Bundles with digests, engines, and the selection of an engine."""

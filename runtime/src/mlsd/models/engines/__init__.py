@@ -1,0 +1,1 @@
+"""Engines that score: one interface, one module each."""

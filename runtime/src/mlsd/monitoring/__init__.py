@@ -1,0 +1,1 @@
+"""Step 6: drift, quality, business metric, slices."""

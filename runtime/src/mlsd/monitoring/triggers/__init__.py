@@ -1,0 +1,1 @@
+"""From an alert to a retrain or rollback, once and within limits."""

@@ -1,0 +1,136 @@
+"""`mlsd train`: run the pipeline on the tables as they are, and say what it measured."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from mlsd.core.clock import now
+from mlsd.core.errors import GateError
+from mlsd.core.home import Home, read_json, write_json
+from mlsd.core.result import Check, StepResult
+from mlsd.design.design import Design
+from mlsd.models.engines.benchmark import Measured
+from mlsd.pipelines.component_bodies import Outcome, read_outcome
+from mlsd.pipelines.local_run import exclusive, new_folder, run_pipeline
+from mlsd.problem.problem import Problem
+from mlsd.training.candidate import Rung
+from mlsd.training.gating.winner import InService
+
+
+def in_service(home: Home) -> InService | None:
+    """The model of the release that is live, if one is."""
+    from mlsd.delivery.releases.ledger import Ledger
+
+    if not home.releases_db.exists():
+        return None
+    release = Ledger(home.releases_db).champion()
+    if release is None:
+        return None
+    digest = release.model_digest
+    folder = home.models / f"{release.model_version}-{digest[:12]}"
+    return InService(version=release.model_version, folder=str(folder), digest=digest)
+
+
+def _row(rung: Rung) -> dict[str, Any]:
+    row = rung.model_dump(mode="json", exclude={"bundle", "reliability"})
+    return {**row, "passed": rung.passed, "reason": rung.reason}
+
+
+def _details(home: Home, outcome: Outcome, versions: dict[str, int], held: InService | None) -> dict[str, Any]:
+    details: dict[str, Any] = {
+        "champion": held.version if held else None,
+        "challenger": None,
+        "ladder": [_row(rung) for rung in outcome.rungs],
+        "reliability": {rung.name: rung.reliability for rung in outcome.rungs},
+        "rows": outcome.rows,
+        "tables_digest": outcome.tables_digest,
+        "code_version": outcome.code_version,
+        "champion_ndcg10": outcome.choice.champion_ndcg10,
+    }
+    if held:
+        details |= {"champion_digest": held.digest, "champion_folder": held.folder}
+    names = {"champion": outcome.choice.champion, "challenger": outcome.choice.challenger}
+    for role, version in versions.items():
+        digest = str(next(rung.digest for rung in outcome.rungs if rung.name == names[role]))
+        folder = str(home.models / f"{version}-{digest[:12]}")
+        details |= {role: version, f"{role}_digest": digest, f"{role}_folder": folder, f"{role}_rung": names[role]}
+    return details
+
+
+def _refused(rung: Rung) -> Check:
+    return Check(name=f"refused {rung.name}", designed="not used", measured=str(rung.reason), passed=True)
+
+
+def _checks(outcome: Outcome) -> list[Check]:
+    """The best chosen model's gates first; what was refused, with its reason; then the data's."""
+    if not outcome.rungs:
+        return outcome.checks
+    choice = outcome.choice
+    shown = choice.challenger or choice.champion or max(outcome.rungs[1:], key=lambda r: r.ndcg10).name
+    rung = next(rung for rung in outcome.rungs if rung.name == shown)
+    others = [_refused(other) for other in outcome.rungs[1:] if other is not rung and not other.passed]
+    engine = [_engine(rung.engine, rung.engines.budget_ms)] if rung.engine and rung.engines else []
+    return [*rung.checks, *engine, *others, *([choice.check] if choice.check else []), *outcome.checks]
+
+
+def _engine(best: Measured, budget_ms: float) -> Check:
+    """4.22: cost beside accuracy."""
+    return Check(
+        name="engine within inference",
+        designed=f"<= {budget_ms:g} ms",
+        measured=f"{best.engine} {best.p99_ms:.2f} ms, {best.ratio:.2f} x native, {best.usd_per_1000:.5f} USD per 1000",
+        passed=best.meets_budget,
+    )
+
+
+def _summary(outcome: Outcome, details: dict[str, Any]) -> str:
+    if not outcome.rungs:
+        return "refused before training; what serves goes on serving"
+    scores = ", ".join(f"{rung.name} {rung.ndcg10:.3f}" for rung in outcome.rungs)
+    chosen = f"champion version {details['champion']}, challenger version {details['challenger']}"
+    return f"NDCG@10: {scores}; {chosen}"
+
+
+def run(design: Design, home: Home, problem: Problem, window_days: int | None = None) -> StepResult:
+    """Run the pipeline. With a release live, the new model becomes its challenger; else champion and challenger.
+
+    Args:
+        design: the design in force.
+        home: the state folder.
+        problem: the pack, which the steps load themselves.
+        window_days: train on the newest days only.
+
+    Raises:
+        UserError: the tables are missing or broken, or another run is under way.
+    """
+    from mlsd.data.storage import digest
+
+    tables, until = digest(home), now()
+    held = in_service(home)
+    with exclusive(home) as parent:
+        folder = new_folder(parent)
+        write_json(folder / "design.yaml", design.model_dump(mode="json"))  # JSON is YAML
+        arguments = {
+            "home": str(home.root),
+            "design": str(folder / "design.yaml"),
+            "folder": str(folder),
+            "tables_digest": tables,
+            "window_start": (until - timedelta(days=window_days)).isoformat() if window_days else "",
+            "window_end": until.isoformat(),
+            "champion": held.model_dump_json() if held else "",
+        }
+        versions = _run(home, folder, arguments)
+        outcome = read_outcome(folder)
+    details = _details(home, outcome, versions, held)
+    checks = _checks(outcome)
+    return StepResult(step="train", summary=_summary(outcome, details), checks=checks, details=details, at=until)
+
+
+def _run(home: Home, folder: Path, arguments: dict[str, str]) -> dict[str, int]:
+    """The registered versions by role; none if a gate refused, which the outcome tells."""
+    try:
+        run_pipeline(home, folder, arguments)
+    except GateError:
+        return {}
+    versions: dict[str, int] = read_json(folder / "versions.json", "run `mlsd train` again")
+    return versions

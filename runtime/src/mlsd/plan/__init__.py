@@ -1,0 +1,1 @@
+"""Arithmetic from the design: hop budgets, replicas, memory, samples a rollout needs, cost."""

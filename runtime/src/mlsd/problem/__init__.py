@@ -1,0 +1,1 @@
+"""The seam: what a problem pack provides, its tables and their contract."""

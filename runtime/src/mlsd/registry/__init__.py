@@ -1,0 +1,1 @@
+"""MLflow's registry, and models fetched by version and digest."""

@@ -1,0 +1,1 @@
+"""Admission, the worker pool, circuit breakers."""

@@ -1,0 +1,1 @@
+"""The HTTP protocol, its limits and its documentation."""

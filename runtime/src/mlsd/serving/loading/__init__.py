@@ -1,0 +1,1 @@
+"""Models loaded and exchanged while requests go on."""

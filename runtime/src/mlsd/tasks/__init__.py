@@ -1,0 +1,1 @@
+"""What a family of problems does at each step."""

@@ -1,0 +1,1 @@
+"""Ranking: a request's rows, whose order matters."""

@@ -1,0 +1,1 @@
+"""Rankings computed ahead of the request."""

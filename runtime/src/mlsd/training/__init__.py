@@ -1,0 +1,1 @@
+"""Step 4: candidates from the simplest model up, measured side by side."""

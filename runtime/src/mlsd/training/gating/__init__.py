@@ -1,0 +1,1 @@
+"""The gates a candidate has to pass, and which candidate wins."""

@@ -1,0 +1,101 @@
+"""Which rung becomes champion or challenger: only one that passed every gate, and only as far as the rows can tell."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from mlsd.core.errors import UserError
+from mlsd.core.result import Check
+from mlsd.evaluation.bootstrap import interval
+from mlsd.models.scoring import load_bundle
+from mlsd.training.candidate import BASELINE, Rung, Scored
+from mlsd.training.gating import gates
+from mlsd.training.rows import Rows
+
+
+class InService(BaseModel):
+    """The model that serves now: its registered version and its bundle."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: int
+    folder: str
+    digest: str
+
+
+class Choice(BaseModel):
+    """Names of rungs, or None; `check` is the comparison that decided about the challenger, if there was one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    champion: str | None = None
+    challenger: str | None = None
+    check: Check | None = None
+    champion_ndcg10: float | None = None
+
+
+def _compare(title: str, new: Scored, old: Scored, rounds: int, seed: int) -> Check:
+    found = interval(new.ranking.ndcg - old.ranking.ndcg, rounds, seed)
+    return gates.not_worse(title, difference=found.mean, low=found.low, high=found.high)
+
+
+def score(rung: Rung, rows: Rows) -> Scored:
+    """Score the test rows with the rung's bundle."""
+    return Scored.of(rows, load_bundle(Path(str(rung.bundle)), rung.digest).score(rows.matrix))
+
+
+def _best_first(rungs: list[Rung]) -> list[Rung]:
+    """Rungs that passed every gate, by NDCG@10 of the newest rows; of equals the plainer one first."""
+    passed = [rung for rung in rungs if rung.passed and rung.name != BASELINE]
+    return sorted(passed, key=lambda rung: -rung.ndcg10)
+
+
+def choose_first(rungs: list[Rung], rows: Rows, draw: tuple[int, int]) -> Choice:
+    """No model serves yet: the runner-up becomes champion, the best one challenges it through every step of a release.
+
+    The first release has nothing to be compared with on live traffic, so it is the second best that goes live unproven.
+    """
+    passed = _best_first(rungs)
+    if len(passed) < 2:
+        return Choice(champion=passed[0].name if passed else None)
+    best, champion = passed[0], passed[1]
+    held = score(champion, rows)
+    return Choice(
+        champion=champion.name,
+        challenger=best.name,
+        check=_compare("the champion", score(best, rows), held, *draw),
+        champion_ndcg10=float(held.ranking.ndcg.mean()),
+    )
+
+
+def choose_next(
+    rungs: list[Rung], rows: Rows, champion: InService, features: tuple[str, ...], draw: tuple[int, int]
+) -> Choice:
+    """A model serves: the best rung that passed challenges it, unless it ranks the newest rows worse than that model.
+
+    Args:
+        rungs: the ladder.
+        rows: test rows, the newest.
+        champion: the model in service, scored on the same rows.
+        features: columns of the matrix.
+        draw: rounds and seed of the bootstrap.
+
+    Raises:
+        UserError: the model in service needs features that are gone, so the two cannot be compared.
+    """
+    old = load_bundle(Path(champion.folder), champion.digest)
+    gone = [name for name in old.manifest.feature_names if name not in features]
+    if gone:
+        raise UserError(
+            f"model version {champion.version}, which serves, needs {', '.join(gone)}, which the training frame lacks; "
+            "keep these features until its successor serves"
+        )
+    columns = [features.index(name) for name in old.manifest.feature_names]
+    held = Scored.of(rows, old.score(rows.matrix[:, columns]))
+    ndcg = float(held.ranking.ndcg.mean())
+    passed = _best_first(rungs)
+    if not passed:
+        return Choice(champion_ndcg10=ndcg)
+    best = passed[0]
+    check = _compare(f"the champion, version {champion.version}", score(best, rows), held, *draw)
+    return Choice(challenger=best.name if check.passed else None, check=check, champion_ndcg10=ndcg)

@@ -1,0 +1,89 @@
+"""The ladder: popularity, logistic regression, boosted trees, and the challenger with the ranking objective."""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlsd.design.design import Design
+from mlsd.problem.problem import Problem
+from mlsd.training import latency
+from mlsd.training.bundling import Fits, Lineage, calibrated_popularity, draft, seal
+from mlsd.training.candidate import BASELINE, Rung, Scored, measure
+from mlsd.training.families import Fitted, fit_logistic, fit_trees
+from mlsd.training.gating import gates
+from mlsd.training.rows import Rows, joined
+
+LOG = logging.getLogger("mlsd")
+LOGISTIC = "logistic_regression/pointwise"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The temporal split: each part lies wholly before the next."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+def _fits(parts: Parts, design: Design, features: tuple[str, ...], begin: Callable[[Fitted], None]) -> list[Fits]:
+    """From plain to complex, fitted two at a time. A challenger that is pointwise, as the champion is, is larger."""
+    leaves = design.training.leaves
+    last = 2 * leaves if design.ranking == "pointwise" else leaves
+    models: list[Callable[[Rows], Fitted]] = [
+        lambda rows: fit_trees(rows, design, features, design.ranking, leaves=last),
+        lambda rows: fit_trees(rows, design, features, "pointwise", leaves=leaves),
+        fit_logistic,
+    ]
+    everything = joined(parts.train, parts.validation)
+    with ThreadPoolExecutor(2) as pool:
+        futures = [(pool.submit(fit, everything), pool.submit(fit, parts.train)) for fit in models]
+        for final, _ in futures:
+            final.add_done_callback(lambda done: begin(done.result()) if not done.exception() else None)
+        return [Fits(trial=trial.result(), final=final.result()) for final, trial in reversed(futures)]
+
+
+def climb(
+    design: Design,
+    problem: Problem,
+    parts: Parts,
+    lineage: Lineage,
+    folder: Path,
+    begin: Callable[[Fitted], None] = lambda _: None,
+) -> list[Rung]:
+    """Fit, calibrate, measure and judge every rung; a bundle of each model is left in `folder`.
+
+    Args:
+        design: what to fit and how to judge it.
+        problem: names the columns.
+        parts: rows to fit, to calibrate and to judge on.
+        lineage: digests of data and code.
+        folder: for the bundles.
+        begin: told of each final fit as soon as there is one, for work that can go on beside the measuring.
+
+    Returns:
+        The rungs in order; the first is the baseline, which is measured but is no candidate.
+    """
+    rounds, seed = design.training.bootstrap_rounds, design.data.seed
+    test = parts.test
+    baseline = Scored.of(test, calibrated_popularity(parts.validation, test))
+    rungs = [measure(BASELINE, test, baseline, baseline, None, rounds=rounds, seed=seed)]
+    logistic: Scored | None = None
+    for fits in _fits(parts, design, problem.feature_names, begin):
+        fitted = fits.final
+        name = f"{fitted.family}/{fitted.objective}"
+        name += "/large" if any(rung.name == name for rung in rungs) else ""
+        bundle = draft(fits, (parts.train, parts.validation), design, problem, lineage)
+        model = Scored.of(test, bundle.score(test.matrix))
+        rung = measure(name, test, model, baseline, logistic, rounds=rounds, seed=seed)
+        taken = latency.measure(bundle, test.matrix, design.scale.candidates)
+        rung = rung.model_copy(update={"p50_ms": taken.p50_ms, "p99_ms": taken.p99_ms})
+        rung = rung.model_copy(update={"checks": gates.judge(design, rung)})
+        place = folder / name.replace("/", "-")
+        digest = seal(place, bundle, fitted, rung.plain)
+        rungs.append(rung.model_copy(update={"bundle": str(place), "digest": digest}))
+        LOG.info("%s: NDCG@10 %.3f, over popularity %+.3f", name, rung.ndcg10, rung.lift)
+        logistic = model if name == LOGISTIC else logistic
+    return rungs

@@ -1,0 +1,113 @@
+"""Runs in MLflow: parameters, metrics, plots, signature, digests. A refused model is tracked too, with its reason."""
+
+import importlib.metadata
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlsd.core.home import Home
+from mlsd.design.design import Design
+from mlsd.models.bundle import read_bundle
+from mlsd.registry.mlflow_store import client, prepare
+from mlsd.registry.registry import ARTIFACT
+from mlsd.training.candidate import Rung
+from mlsd.training.recording import plots
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def _experiment(home: Home, design: Design) -> str:
+    with client(home) as mlflow:
+        found = mlflow.get_experiment_by_name(design.name)
+        if found is not None:
+            return str(found.experiment_id)
+        local = (home.mlflow / "artifacts").as_uri() if prepare(home).startswith("sqlite") else None
+        return str(mlflow.create_experiment(design.name, artifact_location=local))
+
+
+def _parameters(design: Design) -> dict[str, str]:
+    flat = {f"training.{name}": value for name, value in design.training.model_dump(exclude={"gates"}).items()}
+    gates = {f"gates.{name}": value for name, value in design.training.gates.model_dump().items()}
+    return {
+        name: str(value)
+        for name, value in {**flat, **gates, "ranking": design.ranking, "seed": design.data.seed}.items()
+    }
+
+
+def _pinned(*packages: str) -> list[str]:
+    return [f"{name}=={importlib.metadata.version(name)}" for name in packages]
+
+
+def _log(mlflow: "MlflowClient", run: str, metrics: dict[str, float], parameters: dict[str, str]) -> None:
+    """In one transaction: one by one each number is a commit of its own."""
+    from mlflow.entities import Metric, Param
+
+    moment = int(time.time() * 1000)
+    mlflow.log_batch(
+        run,
+        metrics=[Metric(name, value, moment, 0) for name, value in metrics.items()],
+        params=[Param(name, value) for name, value in parameters.items()],
+    )
+
+
+def log_ladder(home: Home, design: Design, rungs: list[Rung], tags: dict[str, str], folder: Path) -> str:
+    """One run for the whole ladder: parameters, NDCG@10 of each rung, the plots.
+
+    Returns:
+        The run's id.
+    """
+    pictures = [plots.reliability_curve(rungs, folder), plots.ndcg_by_model(rungs, folder)] if rungs else []
+    with client(home) as mlflow:
+        run = mlflow.create_run(_experiment(home, design), tags=tags, run_name="ladder").info.run_id
+        _log(mlflow, run, {f"ndcg10.{rung.name.replace('/', '.')}": rung.ndcg10 for rung in rungs}, _parameters(design))
+        for picture in pictures:
+            mlflow.log_artifact(run, str(picture), "plots")
+        mlflow.set_terminated(run)
+    return str(run)
+
+
+def log_rung(home: Home, design: Design, rung: Rung, parent: str) -> tuple[str, str | None]:
+    """One run for one model, below the ladder's: metrics, slices, verdict, bundle, MLflow's own flavour of trees.
+
+    Returns:
+        The run's id, and the address of the flavour if there is one.
+    """
+    manifest, text, digest = read_bundle(Path(str(rung.bundle)), rung.digest)
+    tags = {
+        "mlflow.parentRunId": parent,
+        "mlsd.digest": digest,
+        "mlsd.tables_digest": manifest.tables_digest,
+        "mlsd.design_digest": manifest.design_digest,
+        "mlsd.code_version": manifest.code_version,
+        "mlsd.engine": rung.engine.engine if rung.engine else "not measured",
+        "mlsd.verdict": "passed" if rung.passed else f"refused: {rung.reason}"[:5000],
+    }
+    slices = {f"{name}.{key}": value for name, row in rung.slices.items() for key, value in row.plain.items()}
+    with client(home) as mlflow:
+        run = mlflow.create_run(_experiment(home, design), tags=tags, run_name=rung.name).info.run_id
+        _log(mlflow, run, {**rung.plain, **slices, **rung.engine_metrics}, {})
+        mlflow.log_artifacts(run, str(rung.bundle), ARTIFACT)
+        source = _log_flavour(home, run, text, manifest.feature_names) if rung.family == "boosted_trees" else None
+        mlflow.set_terminated(run)
+    return str(run), source
+
+
+def _log_flavour(home: Home, run: str, text: str, features: list[str]) -> str:
+    """The trees as `mlflow.lightgbm` knows them, with signature: raw scores, before calibration."""
+    import mlflow
+    from lightgbm import Booster
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    inputs = Schema([ColSpec(DataType.float, name) for name in features])
+    signature = ModelSignature(inputs=inputs, outputs=Schema([ColSpec(DataType.double)]))
+    mlflow.set_tracking_uri(prepare(home))
+    with mlflow.start_run(run_id=run):
+        info = mlflow.lightgbm.log_model(
+            Booster(model_str=text),
+            name="model",
+            signature=signature,
+            pip_requirements=_pinned("lightgbm", "mlflow", "numpy"),  # without it MLflow starts a process to find out
+        )
+    return str(info.model_uri)

@@ -1,0 +1,157 @@
+"""`design.yaml` is typed: each rule fires and names the file, the field, the value and what was expected."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mlsd.core.errors import UserError
+from mlsd.design.design import Design, design_path, load_design
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    """The project's own design as plain data."""
+    loaded: dict[str, Any] = yaml.safe_load(design_path().read_text(encoding="utf-8"))
+    return loaded
+
+
+def refusal(content: Any, folder: Path) -> str:
+    path = folder / "design.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load_design(path)
+    assert all(line.startswith(f"{path}: ") for line in str(caught.value).splitlines())
+    return str(caught.value)
+
+
+def put(content: dict[str, Any], field: str, value: Any) -> None:
+    *sections, last = field.split(".")
+    part = content
+    for section in sections:
+        part = part[section]
+    part[last] = value
+
+
+WRONG = [
+    ("name", "My Service", "'My Service'"),
+    ("problem", "feed-ranking", "'feed-ranking'"),
+    ("cloud", "moon", "'gcp', 'aws' or 'azure'"),
+    ("ranking", "setwise", "'pointwise', 'pairwise' or 'listwise'"),
+    ("scale.peak_rps", 0, "greater than 0"),
+    ("scale.peak_rps", 10**400, "less than or equal to 1000000000"),
+    ("scale.peak_rps", "many", "integer"),
+    ("scale.candidates", 501, "less than or equal to 500"),
+    ("latency.p99_ms", -5, "greater than 0"),
+    ("latency.p99_ms", float("nan"), "finite"),
+    ("latency.p99_ms", float("inf"), "finite"),
+    ("latency.hops_ms.features", 0, "greater than 0"),
+    ("capacity.load", 1.0, "less than 1"),
+    ("capacity.concurrency", 2.5, "integer"),
+    ("success.metric", "happiness", "'ctr'"),
+    ("success.because", "", "at least 8 characters"),
+    ("label.event", "view", "'click', 'like' or 'comment'"),
+    ("label.min_dwell_s", -1, "greater than or equal to 0"),
+    ("data.seed", -1, "greater than or equal to 0"),
+    ("data.live_share", 0.5, "less than or equal to 0.2"),
+    ("data.synthetic.users", 3, "greater than or equal to 50"),
+    ("features.max_age_h.user", 0, "greater than 0"),
+    ("training.leaves", 1, "greater than or equal to 2"),
+    ("training.bootstrap_rounds", 5, "greater than or equal to 100"),
+    ("training.gates.min_auc", 0.4, "greater than or equal to 0.5"),
+    ("serving.max_body_kib", 0, "greater than 0"),
+    ("serving.feature_log.full_sample", 2, "less than or equal to 1"),
+    ("load_test.rps", 0, "greater than 0"),
+    ("delivery.shadow.percent", 101, "less than or equal to 100"),
+    ("delivery.gates.max_error_rate", -0.1, "greater than or equal to 0"),
+    ("delivery.gates.min_rank_correlation", 2, "less than or equal to 1"),
+    ("monitoring.critical_features", [], "at least 1 item"),
+    ("monitoring.max_metric_drop", 0, "greater than 0"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "rule"), WRONG, ids=[f"{field}={value}" for field, value, _ in WRONG])
+def test_each_field_has_a_rule(content: dict[str, Any], tmp_path: Path, field: str, value: Any, rule: str) -> None:
+    put(content, field, value)
+    message = refusal(content, tmp_path)
+    assert f": {field}: " in message
+    assert rule in message
+    if not isinstance(value, list):
+        assert f"found {value!r}" in message
+
+
+def test_hops_over_the_total_are_named(content: dict[str, Any], tmp_path: Path) -> None:
+    """5.06"""
+    put(content, "latency", {"p99_ms": 100, "hops_ms": dict.fromkeys(content["latency"]["hops_ms"], 30)})
+    message = refusal(content, tmp_path)
+    assert "at most p99_ms 100" in message
+    assert "retrieval 30 + edge 30 + features 30 + inference 30 + post 30 = 150" in message
+
+
+def test_hops_that_add_up_on_paper_add_up(content: dict[str, Any], design: Design) -> None:
+    """5.06: 12.9 + 20.3 + 59.2 + 47.2 + 10.4 is more than 150 in binary."""
+    hops = {"retrieval": 12.9, "edge": 20.3, "features": 59.2, "inference": 47.2, "post": 10.4}
+    put(content, "latency", {"p99_ms": 150.0, "hops_ms": hops})
+    assert Design.model_validate(content).latency.hop_sum_ms == 150
+    hops["post"] = 10.41
+    with pytest.raises(ValueError, match="at most p99_ms 150"):
+        Design.model_validate(content)
+
+
+@pytest.mark.parametrize("steps", [[10, 100], [5, 25], [5, 5, 100], [0, 100], [5, 50, 25, 100]])
+def test_canary_starts_small_and_rises_to_all(content: dict[str, Any], tmp_path: Path, steps: list[int]) -> None:
+    """5.21, 5.22"""
+    put(content, "delivery.canary.steps", steps)
+    message = refusal(content, tmp_path)
+    assert "delivery.canary" in message
+    assert str(steps) in message
+
+
+def test_rules_across_fields(content: dict[str, Any], tmp_path: Path) -> None:
+    put(content, "monitoring.psi_warning", content["monitoring"]["psi_alert"])
+    put(content, "training.test_share", 0.45)
+    put(content, "data.source", "somewhere")
+    message = refusal(content, tmp_path)
+    assert "psi_warning" in message
+    assert "validation_share + test_share must be at most 0.5" in message
+    assert "somewhere" in message
+
+
+def test_missing_and_unknown_fields(content: dict[str, Any], tmp_path: Path) -> None:
+    del content["scale"]["peak_rps"]
+    content["latency"]["p95_ms"] = 100
+    content["colour"] = "blue"
+    message = refusal(content, tmp_path)
+    assert "scale.peak_rps: found nothing, expected a value" in message
+    assert "latency.p95_ms: " in message
+    assert "colour: " in message
+    assert len(message.splitlines()) == 3
+
+
+@pytest.mark.parametrize("content", [None, [], "text", 3])
+def test_not_a_design(content: Any, tmp_path: Path) -> None:
+    assert "expected the fields of a design" in refusal(content, tmp_path)
+
+
+@pytest.mark.parametrize("raw", [b"name: [", b"a: b: c", b"\t- x", b"name: \xff", b"name: {{ x }}: y", b"\x00"])
+def test_not_yaml(raw: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "design.yaml"
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match="not valid YAML") as caught:
+        load_design(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not found; run in a generated project, or set MLSD_DESIGN"):
+        load_design(tmp_path / "design.yaml")
+    with pytest.raises(UserError, match="not readable: Is a directory"):
+        load_design(tmp_path)
+
+
+def test_digest_changes_with_any_number(content: dict[str, Any]) -> None:
+    first = Design.model_validate(content).digest
+    assert Design.model_validate(content).digest == first
+    put(content, "label.min_dwell_s", content["label"]["min_dwell_s"] + 1)
+    assert Design.model_validate(content).digest != first

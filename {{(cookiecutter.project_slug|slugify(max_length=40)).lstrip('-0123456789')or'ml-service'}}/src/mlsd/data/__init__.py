@@ -1,1 +1,0 @@
-"""Step 3: tables, contract, sources, split, slices, arrivals."""

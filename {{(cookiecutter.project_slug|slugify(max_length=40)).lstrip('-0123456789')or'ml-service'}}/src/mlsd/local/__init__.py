@@ -1,1 +1,0 @@
-"""The embedded stack: processes, ports, Envoy, the state they leave."""

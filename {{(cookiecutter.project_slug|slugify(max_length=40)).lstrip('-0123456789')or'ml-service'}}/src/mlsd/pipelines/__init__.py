@@ -1,1 +1,0 @@
-"""Step 4 as a pipeline: thin components around plain functions, compiled for Kubeflow and run here."""

@@ -1,1 +1,0 @@
-"""Step 4: the ladder of models, their evaluation, the gates, the registry."""
