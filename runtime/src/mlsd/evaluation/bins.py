@@ -1,12 +1,16 @@
 """Counts of values in intervals."""
 
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
 
 class Bins(BaseModel):
     """A reference distribution: counts[i] values lie in (edges[i-1], edges[i]]; the outer bins are open; NaN apart."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    edges: list[Finite]
+    edges: list[Annotated[float, Field(allow_inf_nan=False)]]
     counts: list[Annotated[int, Field(ge=0)]]
     missing: Annotated[int, Field(ge=0)] = 0
 

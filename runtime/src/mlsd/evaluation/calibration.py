@@ -1,9 +1,12 @@
 """Platt's scaling: turns a raw score into a probability without changing the order."""
 
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
-from mlsd.evaluation.calibration import Calibration
+SLOPE_FLOOR = 1e-6  # a falling slope would turn the order round; such a model fails its gates instead
 
 
 class Calibration(BaseModel):
@@ -12,10 +15,7 @@ class Calibration(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     a: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    b: Finite = 0.0
-
-
-SLOPE_FLOOR = 1e-6  # a falling slope would turn the order round; such a model fails its gates instead
+    b: Annotated[float, Field(allow_inf_nan=False)] = 0.0
 
 
 def platt(raw: NDArray[np.float64], label: NDArray[np.int8], rounds: int = 50) -> Calibration:

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mlsd.core.errors import UserError
 from mlsd.core.home import replacing
+from mlsd.evaluation.bins import Bins
+from mlsd.evaluation.calibration import Calibration
 
 Family = Literal["logistic_regression", "boosted_trees"]
 MODEL_FILES: dict[Family, str] = {

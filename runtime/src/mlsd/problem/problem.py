@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from mlsd.design.design import Design
     from mlsd.problem.contract import Contract
+    from mlsd.problem.tables import Tables
 
 
 class Problem(Protocol):
