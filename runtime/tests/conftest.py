@@ -1,5 +1,6 @@
 """Fixtures shared by the project's tests."""
 
+import os
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from mlsd.local import processes
 from mlsd.problem.problem import Problem, load_problem
 from mlsd.problem.tables import Tables
 from support.miniature import Miniature, first_free_port
+from support.paths import PYTHONPATH
 from support.ratings import write_ratings
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     from support.boosters import Model
     from support.model_server import Server
 
-pytest_plugins = ["gameday"]
+pytest_plugins = ["support.gameday"]
+os.environ["PYTHONPATH"] = PYTHONPATH  # for every process that a test starts
 
 # The same examples on every machine, however slow it is.
 settings.register_profile(

@@ -1,8 +1,8 @@
 """`make gameday`: what was not handled stands in the table and in the exit code."""
 
-from pathlib import Path
-
 import pytest
+
+from support.paths import TESTS
 
 pytest_plugins = ["pytester"]
 
@@ -39,8 +39,8 @@ def run(pytester: pytest.Pytester, *options: str, body: str = "pass", fixture: s
     pytester.makeini("[pytest]\nmarkers =\n  fault(name, expected): a fault\naddopts = -q --strict-markers")
     text = FAULTS.replace("{name}", "Overload").replace("{body}", body).replace("{fixture}", fixture)
     pytester.makepyfile(test_faults=text)
-    pytester.syspathinsert(Path(__file__).parent)
-    return pytester.runpytest_inprocess("-p", "gameday", "-p", "no:cacheprovider", *options)
+    pytester.syspathinsert(TESTS)
+    return pytester.runpytest_inprocess("-p", "support.gameday", "-p", "no:cacheprovider", *options)
 
 
 def test_every_handled_fault_is_a_row_and_the_exit_code_is_0(pytester: pytest.Pytester) -> None:
@@ -96,5 +96,5 @@ def test_without_the_option_there_is_no_table(pytester: pytest.Pytester) -> None
 
 def test_a_mark_without_its_expectation_stops_the_run(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("import pytest\n@pytest.mark.fault('half')\ndef test_x(): pass")
-    pytester.syspathinsert(Path(__file__).parent)
-    assert pytester.runpytest_inprocess("-p", "gameday", "-p", "no:cacheprovider").ret != pytest.ExitCode.OK
+    pytester.syspathinsert(TESTS)
+    assert pytester.runpytest_inprocess("-p", "support.gameday", "-p", "no:cacheprovider").ret != pytest.ExitCode.OK

@@ -12,11 +12,12 @@ from mlsd.commands.cli import COMMANDS, main
 from mlsd.commands.demo import MARKER, clean_start
 from mlsd.core.home import Home
 from mlsd.design.design import Design
+from support.paths import PYTHONPATH
 
 
 def _mlsd(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mlsd.commands.cli", *args]
-    source = str(Path(__file__).parents[1] / "src")
+    source = PYTHONPATH
     return subprocess.run(
         command, env=os.environ | {"PYTHONPATH": source} | env, capture_output=True, text=True, timeout=60, check=False
     )
@@ -26,7 +27,7 @@ def test_help_names_every_command_and_loads_no_library() -> None:
     code = (
         "import sys; from mlsd.commands.cli import main\ntry: main(['--help'])\nexcept SystemExit: print(*sys.modules)"
     )
-    source = str(Path(__file__).parents[1] / "src")
+    source = PYTHONPATH
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": source},
@@ -93,7 +94,7 @@ def test_a_damaged_state_folder_is_a_message(command: str, home: Home, capsys: p
 
 def test_a_reader_that_stops_early_gets_no_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mlsd.commands.cli", "plan"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src"), "MLSD_HOME": str(tmp_path)}
+    environment = os.environ | {"PYTHONPATH": PYTHONPATH, "MLSD_HOME": str(tmp_path)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         assert running.stdout and running.stderr
         running.stdout.close()

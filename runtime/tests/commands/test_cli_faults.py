@@ -11,6 +11,7 @@ import yaml
 from mlsd.commands.cli import main
 from mlsd.core.home import Home
 from mlsd.design.design import Design
+from support.paths import PYTHONPATH
 
 
 def test_a_state_folder_that_is_a_file_is_a_message(
@@ -68,7 +69,7 @@ def test_a_reader_that_stops_early_changes_no_exit_code(
     changed = tmp_path / "design.yaml"
     changed.write_text(yaml.safe_dump(content))
     environment = os.environ | {
-        "PYTHONPATH": str(Path(__file__).parents[1] / "src"), "MLSD_HOME": str(tmp_path), "MLSD_DESIGN": str(changed)
+        "PYTHONPATH": PYTHONPATH, "MLSD_HOME": str(tmp_path), "MLSD_DESIGN": str(changed)
     }  # fmt: skip
     argv = [sys.executable, "-m", "mlsd.commands.cli", "plan"]
     with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:

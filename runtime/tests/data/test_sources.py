@@ -14,6 +14,7 @@ from mlsd.data.mapped import hold_back, read_tables
 from mlsd.design.design import Design
 from mlsd.design.sources import effective_design, resolve
 from mlsd.problem.problem import Problem
+from support.paths import RUNTIME
 from support.ratings import START, small
 
 
@@ -216,7 +217,7 @@ def test_a_mapping_that_maps_too_little_is_named(design: Design, files: Path) ->
 
 def test_movielens_itself(design: Design, problem: Problem) -> None:
     """The 100,836 ratings of ml-latest-small, where they are at hand."""
-    beside = Path(__file__).resolve().parents[3] / "shared/data/ml-latest-small"
+    beside = RUNTIME.parents[1] / "shared/data/ml-latest-small"
     folder = Path(os.environ.get("MLSD_MOVIELENS") or beside)
     if not (folder / "ratings.csv").is_file():
         pytest.skip(f"{folder}: no ratings.csv; set MLSD_MOVIELENS to the folder of ml-latest-small")

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +13,7 @@ from mlsd.core.errors import UserError
 from mlsd.core.home import Home
 from mlsd.delivery.releases.ledger import ConflictError, Ledger
 from mlsd.delivery.releases.records import NEXT, Model, Release
+from support.paths import PYTHONPATH
 
 MODEL = Model(7, "d" * 64, "ranking_v1", "abc")
 
@@ -119,7 +119,7 @@ while True:
 def test_killed_between_there_is_still_one_champion(home: Home, ledger: Ledger) -> None:
     """FAULTS: kill -9 during promotion; either the old or the new one is champion, never none."""
     ledger.found(MODEL, "design", "up")
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+    env = {**os.environ, "PYTHONPATH": PYTHONPATH}
     for point in range(4):
         argv = [sys.executable, "-c", PROMOTER, str(home.releases_db)]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, env=env) as process:

@@ -14,6 +14,7 @@ import pytest
 from mlsd.delivery.recovery import recover
 from mlsd.local import processes
 from support.miniature import Miniature
+from support.paths import PYTHONPATH
 from support.rollouts import staying
 from support.waiting import within
 
@@ -31,10 +32,8 @@ rollout.run(small.design, small.home, small.plane, small.models)
 def releaser(small: Miniature, tmp_path: Path) -> subprocess.Popen[bytes]:
     held = dataclasses.replace(small, design=staying(small.design))
     (tmp_path / "small.pickle").write_bytes(pickle.dumps(held))
-    here = Path(__file__).parent
-    path = os.pathsep.join([str(here), str(here.parent / "src")])
     argv = [sys.executable, "-c", RELEASER, str(tmp_path / "small.pickle")]
-    return subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": PYTHONPATH}, stderr=subprocess.DEVNULL)
 
 
 def wait_for(small: Miniature, stage: str) -> None:

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import PROJECT, RUNTIME, SOURCE
+
 pytestmark = pytest.mark.slow
 
 
-ROOT = Path(__file__).parents[1]
-SECTIONS = ("sections.py", "live_sections.py", "design.py")
+SECTIONS = ("design/sections.py", "design/online_sections.py", "design/design.py")
 PLANTED = "    planted_and_read: Count\n    planted_and_forgotten: Count\n"
 PROSE = {"board_line", "sentence"}
-"""Functions of plan.py that only say a number: no use of it."""
+"""Functions of plan/plan.py that only say a number: no use of it."""
 REASONS = {("Success", "because")}
 """Fields that are prose themselves."""
 READER = """
@@ -73,9 +74,18 @@ def unused_fields(source: Path) -> set[Field]:
         changed, found = without_fields(text, sections)
         (package / name).write_text(changed, encoding="utf-8")
         fields |= found
-    plan = package / "plan.py"
+    plan = package / "plan" / "plan.py"
     plan.write_text(without_prose(plan.read_text(encoding="utf-8")), encoding="utf-8")
-    options = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(source / ".cache")]
+    options = [
+        "--config-file",
+        str(RUNTIME / "pyproject.toml"),
+        "--cache-dir",
+        str(source / ".cache"),
+        "-p",
+        "mlsd",
+        "-p",
+        "feed_ranking",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "mypy", *options], cwd=source.parent, capture_output=True, text=True, check=False
     )
@@ -87,8 +97,9 @@ def unused_fields(source: Path) -> set[Field]:
 def unused(tmp_path_factory: pytest.TempPathFactory) -> set[Field]:
     """Unused fields of the project with two more planted in one section, of which one is read."""
     source = tmp_path_factory.mktemp("used") / "src"
-    shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
-    sections = source / "mlsd" / "sections.py"
+    for folder in (SOURCE, PROJECT / "src"):
+        shutil.copytree(folder, source, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    sections = source / "mlsd" / "design" / "sections.py"
     text = sections.read_text(encoding="utf-8")
     assert text.count("    peak_rps: ") == 1
     sections.write_text(text.replace("    peak_rps: ", PLANTED + "    peak_rps: "), encoding="utf-8")

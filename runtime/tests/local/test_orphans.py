@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
@@ -14,6 +13,7 @@ from mlsd.core.home import Home
 from mlsd.design.design import Design
 from mlsd.loadtest import sender
 from mlsd.local import processes
+from support.paths import PYTHONPATH
 from support.ranking_stand_in import serving
 from support.waiting import within
 
@@ -43,7 +43,7 @@ def asking(home: Home) -> Home:
 @pytest.mark.parametrize("how", ["by itself", "by down"])
 def test_load_ends_when_whoever_started_it_is_killed(asking: Home, how: str) -> None:
     """A drill's load is an hour long; the next measurement would be of both."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     with serving() as host:
         argv = [sys.executable, "-c", STARTER, str(asking.root), host]
         with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as starter:

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -17,6 +16,7 @@ from mlsd.core.errors import UserError
 from mlsd.core.home import Home
 from mlsd.local import processes
 from mlsd.local.ports import HOST
+from support.paths import PYTHONPATH
 
 pytestmark = pytest.mark.slow
 
@@ -122,6 +122,7 @@ def test_survives_the_thread_that_started_it(home: Home, free_port: int) -> None
 STARTER = """
 import sys
 from pathlib import Path
+from support.paths import PYTHONPATH
 from mlsd.core.home import Home
 from mlsd.local import processes
 argv = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -130,8 +131,7 @@ processes.start(Home(Path(sys.argv[1])), "slow", argv, env={}, ready_url="http:/
 
 
 def _starter(home: Home) -> subprocess.Popen[bytes]:
-    source = str(Path(processes.__file__).parents[2])
-    env = {**os.environ, "PYTHONPATH": source}
+    env = {**os.environ, "PYTHONPATH": PYTHONPATH}
     return subprocess.Popen([sys.executable, "-c", STARTER, str(home.root)], env=env, stderr=subprocess.DEVNULL)
 
 

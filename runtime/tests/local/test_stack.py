@@ -18,6 +18,7 @@ from mlsd.core.home import write_json
 from mlsd.local import processes, stack, status
 from mlsd.local.ports import HOST
 from support.miniature import Miniature
+from support.paths import PYTHONPATH
 from support.waiting import within
 
 pytestmark = pytest.mark.slow
@@ -28,9 +29,8 @@ UP = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb')).up()"
 
 def starter(small: Miniature, tmp_path: Path) -> subprocess.Popen[bytes]:
     (tmp_path / "small.pickle").write_bytes(pickle.dumps(small))
-    path = os.pathsep.join(map(str, [Path(__file__).parent, Path(__file__).parents[1] / "src"]))
     argv = [sys.executable, "-c", UP, str(tmp_path / "small.pickle")]
-    return subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": PYTHONPATH}, stderr=subprocess.DEVNULL)
 
 
 def marked(small: Miniature) -> list[int]:

@@ -24,11 +24,12 @@ from mlsd.local import processes, stack
 from mlsd.local.priority import LEAST, lowered
 from mlsd.local.target import LocalPlane
 from support.miniature import Miniature
+from support.paths import TESTS
 from support.waiting import within
 
 pytestmark = pytest.mark.slow
 
-SUPERVISED = Path(__file__).with_name("supervised.py")
+SUPERVISED = TESTS / "support" / "supervised.py"
 RPS = 40.0
 
 

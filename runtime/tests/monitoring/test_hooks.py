@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from mlsd.core.home import Home
+from support.paths import PYTHONPATH
 from support.waiting import within
 
 pytestmark = pytest.mark.slow
@@ -38,7 +39,7 @@ class Server:
         self.home = home
         self.process = subprocess.Popen(
             [*argv, f"--command={json.dumps(command)}"],
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src"), "MLSD_HOME": str(home.root)},
+            env=os.environ | {"PYTHONPATH": PYTHONPATH, "MLSD_HOME": str(home.root)},
         )
         self.url = f"http://127.0.0.1:{port}"
         self.client = httpx.Client(timeout=60, limits=httpx.Limits(max_connections=32))

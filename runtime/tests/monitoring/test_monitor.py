@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -25,6 +24,7 @@ from mlsd.prediction_log.record import encode
 from mlsd.prediction_log.writer import read_records
 from mlsd.problem.problem import Problem
 from support.live_traffic import ITEMS, START, LiveTraffic
+from support.paths import PYTHONPATH
 from support.waiting import within
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ def hooks(home: Home, free_port: int) -> Iterator[None]:
     program = f"import pathlib; pathlib.Path({str(home.results / 'retrain.json')!r}).write_text({done!r})"
     command = json.dumps([sys.executable, "-c", program])
     argv = [sys.executable, "-m", "mlsd.monitoring.triggers.hooks", f"--port={free_port}", f"--command={command}"]
-    path = {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+    path = {"PYTHONPATH": PYTHONPATH}
     process = subprocess.Popen(argv, env=os.environ | path)
     try:
         assert within(90, lambda: alive(f"http://127.0.0.1:{free_port}/livez"))

@@ -67,13 +67,12 @@ KILLED = """
 import json, os, random, signal, sys, time
 from dataclasses import replace
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from test_feature_log import made, same
-from mlsd.serving import feature_log
+from support.log_records import made, same
+from mlsd.prediction_log import writer
 from mlsd.prediction_log.writer import FeatureLog, read_records
 from mlsd.prediction_log.framing import ReadCount
 
-feature_log.PAUSE_S = 0.0
+writer.PAUSE_S = 0.0
 records = [made(k) for k in range(20)]
 found = []
 for number in range(100):
@@ -102,7 +101,7 @@ print(json.dumps(found))
 @pytest.mark.slow
 @pytest.mark.fault("Log torn at crash", "reader skips the torn tail and counts it, 100 of 100 rounds")
 def test_a_writer_killed_a_hundred_times_leaves_a_readable_log(tmp_path: Path, seen: Seen) -> None:
-    argv = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parent)]
+    argv = [sys.executable, "-c", KILLED, str(tmp_path)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=500)
     rounds = json.loads(done.stdout)
     assert len(rounds) == 100
@@ -115,8 +114,7 @@ def test_a_writer_killed_a_hundred_times_leaves_a_readable_log(tmp_path: Path, s
 FULL_DISK = """
 import resource, sys, time
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from test_feature_log import made
+from support.log_records import made
 from mlsd.prediction_log.writer import FeatureLog, read_records
 lost = []
 log = FeatureLog(Path(sys.argv[1]), "a", size=1000, retention_days=30, dropped=lost.append)
@@ -138,7 +136,7 @@ print(full, sum(lost))
 
 
 def test_a_disk_that_fills_up_drops_records_and_tears_none(tmp_path: Path) -> None:
-    argv = [sys.executable, "-c", FULL_DISK, str(tmp_path), str(Path(__file__).parent)]
+    argv = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=200)
     count = ReadCount()
     records = list(read_records(tmp_path, count=count))

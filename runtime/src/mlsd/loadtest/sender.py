@@ -15,6 +15,7 @@ from mlsd.design.design import Design
 from mlsd.loadtest.summary import LoadSummary
 from mlsd.local import processes
 from mlsd.local.ports import ports_of
+from mlsd.problem.packs import pack_folder
 
 STARTUP_S = 30.0  # of Locust's imports, on a busy machine
 STOP_S = 20.0
@@ -126,12 +127,13 @@ class LoadProcess:
             self.out.with_suffix(BEGAN).unlink(missing_ok=True)
 
 
-def _locustfile() -> Path:
-    """The project's own load test: beside the sources, or in the working directory."""
-    places = [root / "loadtests" / "locustfile.py" for root in (Path(__file__).parents[3], Path.cwd())]
+def _locustfile(pack: str) -> Path:
+    """The project's own load test: in the working directory, or in the project that holds the pack."""
+    roots = (Path.cwd(), pack_folder(pack).parents[1])
+    places = [root / "loadtests" / "locustfile.py" for root in roots]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        raise UserError(f"{places[-1]}: not found; run in the project's folder")
+        raise UserError(f"{places[0]}: not found; run in the project's folder")
     return found
 
 
@@ -142,9 +144,9 @@ def _traffic(home: Home, *, shifted: bool) -> Path:
     return found
 
 
-def _locust(host: str, traffic: Path, out: Path) -> list[str]:
+def _locust(pack: str, host: str, traffic: Path, out: Path) -> list[str]:
     """The program, and what it always gets."""
-    argv = [sys.executable, "-m", "locust", "-f", str(_locustfile()), "--headless", "--only-summary"]
+    argv = [sys.executable, "-m", "locust", "-f", str(_locustfile(pack)), "--headless", "--only-summary"]
     argv += ["--exit-code-on-error", "0", "--loglevel", "WARNING", "--host", host]
     return [*argv, "--traffic", str(traffic), "--out", str(out), "--parent", str(os.getpid())]
 
@@ -178,7 +180,7 @@ def start(
     for folder in (home.run, home.logs):
         folder.mkdir(parents=True, exist_ok=True)
     out, log = home.run / f"load-{os.getpid()}-{time.monotonic_ns()}.json", home.logs / "load.log"
-    argv = [*_locust(host or ports_of(home).edge_url, traffic, out), *pattern.arguments()]
+    argv = [*_locust(design.problem, host or ports_of(home).edge_url, traffic, out), *pattern.arguments()]
     argv += ["--rps", str(rps), "--seconds", str(seconds)]
     argv += [] if design.serving_mode == "online" else ["--users-only"]
     env = {**os.environ, processes.MARK: str(home.run / "load")}  # so that `mlsd down` finds it whoever is left

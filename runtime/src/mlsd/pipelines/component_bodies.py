@@ -179,7 +179,7 @@ def train(run: Run, frame: str, tables_digest: str, window_start: str, champion:
     table = pd.read_parquet(frame)
     if window_start:
         table = table[table["at"] >= pd.Timestamp(window_start)]
-    outcome = Outcome(checks=[], rows={}, tables_digest=tables_digest, code_version=code_version())
+    outcome = Outcome(checks=[], rows={}, tables_digest=tables_digest, code_version=code_version(design.problem))
     parts, outcome = _parts(run, design, problem, table, outcome)
     lineage = Lineage(tables_digest, outcome.code_version, now())
     folder = Path(run.folder)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from mlsd.core.errors import UserError
+from mlsd.problem.packs import known_packs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+    from pathlib import Path
 
     import numpy as np
     import pandas as pd
@@ -105,6 +106,6 @@ def load_problem(name: str) -> Problem:
     except ModuleNotFoundError as error:
         if error.name not in {name, f"{name}.problem"}:
             raise
-        packs = sorted(p.parent.name for p in Path(__file__).parents[1].glob("*/problem.py"))
-        raise UserError(f"design.yaml: problem: found {name!r}, expected one of {', '.join(packs)}") from None
+        packs = ", ".join(known_packs())
+        raise UserError(f"design.yaml: problem: found {name!r}, expected one of {packs}") from None
     return cast("Problem", module.PROBLEM)

@@ -1,4 +1,4 @@
-"""`python -m mlsd.models.engines.compile TEXT SHA256 ENGINES NICENESS`: compile one model's trees, in a process of its own.
+"""`python -m mlsd.models.engines.compile TEXT SHA256 ENGINES NICENESS`: compile one model's trees on its own.
 
 Exit code 0: the object lies there and equals LightGBM; 2: these trees cannot be compiled, with the reason in one line.
 """

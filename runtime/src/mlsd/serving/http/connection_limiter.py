@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
     from mlsd.serving.http.connection_balancer import Peers
-    from mlsd.serving.http.protocol import Wire
 
 SWEEP_S = 0.25
 ACTIVE_S = 1.0  # a connection counts as busy so long after its last request
+
+
+class Connection(Protocol):
+    """What the limiter needs of a connection; `protocol.py` has it."""
+
+    loop: asyncio.AbstractEventLoop
+    used: bool  # whether it has brought a whole request
+    since: float  # of time.perf_counter: when its state last changed
+
+    def is_idle(self) -> bool:
+        """Whether nothing is under way on it."""
+
+    def expire(self, now: float) -> None:
+        """End what took too long, at `now` of time.perf_counter."""
+
+    def send(self, call: Call, status: int, head: bytes, body: bytes) -> None:
+        """Write the answer to `call`."""
+
+    def abort(self) -> None:
+        """End it at once, whatever is under way."""
 
 
 @dataclass(slots=True)
 class Call:
     """One request to `/rank` as it came, and the way to answer it, once, from the event loop."""
 
-    wire: Wire
+    wire: Connection
     method: bytes
     headers: list[tuple[bytes, bytes]]
     arrived: float  # of time.perf_counter: its last byte, for a slow sender waits for nobody but itself
@@ -41,7 +60,7 @@ class Call:
 
     def abort(self) -> None:
         """End the connection without an answer."""
-        self.wire.transport.abort()
+        self.wire.abort()
 
 
 @dataclass(slots=True)
@@ -54,18 +73,18 @@ class Door:
     connections: int
     peers: Peers | None = None
     surplus: int = 0  # connections to end, each after its next answer
-    inside: dict[Wire, None] = field(default_factory=dict)
+    inside: dict[Connection, None] = field(default_factory=dict)
     sweeper: asyncio.TimerHandle | None = None
 
-    def enter(self, wire: Wire) -> bool:
+    def enter(self, wire: Connection) -> bool:
         """Give a new connection a place. Where there is none the longest idle one goes, first of those that never
         asked anything; False when nobody is idle.
         """
         if len(self.inside) >= self.connections:
-            idle = min(filter(type(wire).is_idle, self.inside), key=lambda each: each.used, default=None)
+            idle = min((each for each in self.inside if each.is_idle()), key=lambda each: each.used, default=None)
             if idle is None:
                 return False
-            idle.transport.abort()
+            idle.abort()
             del self.inside[idle]
         self.inside[wire] = None
         if self.sweeper is None:

@@ -56,6 +56,10 @@ class Wire(HttpToolsProtocol):
             return self.cycle.more_body
         return self.state != ANSWERING
 
+    def abort(self) -> None:
+        """End it at once, whatever is under way."""
+        self.transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place back; an answer that is still being made goes nowhere."""
         self.door.inside.pop(self, None)
