@@ -1,26 +1,32 @@
 # make help lists the targets. Needs Python 3.11 to 3.13 and make; everything else goes into .venv.
-PROJECT := {{*
+PROJECT := {{cookiecutter.__project_slug.0}}
 VENV := $(CURDIR)/.venv
 BUILD := $(CURDIR)/.build
-STAMP := $(shell cat requirements/template.txt $(PROJECT)/requirements/*.txt $(PROJECT)/requirements/install.sh | cksum | cut -d' ' -f1)
+PINS := $(PROJECT)/requirements
+STAMP := $(shell cat requirements/template.txt "$(PINS)"/*.txt "$(PINS)"/install.sh | cksum | cut -d' ' -f1)
 BAKER := .venv/.baker-$(STAMP)
 READY := .venv/.ready-$(STAMP)
 COMPILE := "$(VENV)/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make requirements'
-# The project as it lies here: the design rendered with the default answers, caches outside the template.
-IN_PLACE := MLSD_DESIGN="$(BUILD)/design.yaml" MLSD_HOME="$(BUILD)/mlsd" PYTHONPATH=src PYTHONPYCACHEPREFIX="$(BUILD)/pycache" \
-  MYPY_CACHE_DIR="$(BUILD)/mypy" RUFF_CACHE_DIR="$(BUILD)/ruff" HYPOTHESIS_STORAGE_DIRECTORY="$(BUILD)/hypothesis"
-HERE := PYTHONPYCACHEPREFIX="$(BUILD)/pycache" HYPOTHESIS_STORAGE_DIRECTORY="$(BUILD)/hypothesis"
-.PHONY: help demo bake test lint test-template test-in-place bench requirements down clean
+# Caches outside the sources; runtime and project as they lie here, with the design rendered from the default answers.
+HERE := PYTHONPYCACHEPREFIX="$(BUILD)/pycache" MYPY_CACHE_DIR="$(BUILD)/mypy" RUFF_CACHE_DIR="$(BUILD)/ruff" HYPOTHESIS_STORAGE_DIRECTORY="$(BUILD)/hypothesis"
+IN_PLACE := $(HERE) MLSD_DESIGN="$(BUILD)/design.yaml" MLSD_HOME="$(BUILD)/mlsd" PYTHONPATH="$(CURDIR)/runtime/src:$(CURDIR)/$(PROJECT)/src"
+PYTEST := "$(VENV)/bin/python" -m pytest -n 2 --dist loadfile
+.PHONY: help demo bake test lint test-runtime test-project test-template gameday bench wheel requirements down clean
 export DATA
 
 help:
 	@echo 'make demo               bake the default project into .demo, install it, run its whole loop'
 	@echo 'make demo DATA=folder   the same on real data, for example the MovieLens CSV files'
 	@echo 'make bake               only bake it'
-	@echo 'make test               lint, quick tests of the project in place, the template tests, a baked project end to end'
-	@echo 'make lint               ruff and mypy, template and project'
+	@echo 'make test               lint, the tests of the runtime, the tests of the template with a baked project end to end'
+	@echo 'make lint               ruff, mypy and the order of the rooms; runtime, project and template'
+	@echo 'make test-runtime       only the tests of the runtime'
+	@echo 'make test-project       only the tests that a project ships, in place'
+	@echo 'make test-template      only the tests of the template'
+	@echo 'make gameday            plant every fault on real processes; a table of fault, expected, seen'
 	@echo 'make bench              serving side by side, floor to quick starts, into bench/RESULTS.md (15 min); a bake'
-	@echo 'make requirements       resolve and pin every dependency again'
+	@echo 'make wheel              build the runtime as a wheel into .build/dist'
+	@echo 'make requirements       pin every dependency again; UPGRADE=1 takes the newest versions'
 	@echo 'make down               stop what a demo left running'
 	@echo 'make clean              stop, then delete .demo, .build and .venv'
 
@@ -28,36 +34,50 @@ demo: bake
 	@case "$$DATA" in ''|/*) ;; *) DATA="$$PWD/$$DATA";; esac; $(MAKE) --no-print-directory -C .demo/feed-ranker demo DATA="$$DATA"
 
 bake: $(BAKER)
-	@rm -rf .demo/feed-ranker/src
+	@rm -rf .demo/feed-ranker/src .demo/feed-ranker/vendor
 	@"$(VENV)/bin/cookiecutter" . --no-input --default-config --output-dir .demo --overwrite-if-exists >/dev/null
 
-test: lint test-in-place test-template
+test: lint test-runtime test-template
 
 lint: $(READY) $(BUILD)/design.yaml
-	@$(IN_PLACE) "$(VENV)/bin/ruff" check --quiet hooks tests bench
-	@$(IN_PLACE) "$(VENV)/bin/ruff" format --check --quiet hooks tests bench
-	@$(IN_PLACE) "$(VENV)/bin/mypy"
-	@cd $(PROJECT) && $(IN_PLACE) "$(VENV)/bin/ruff" check --quiet src tests loadtests
-	@cd $(PROJECT) && $(IN_PLACE) "$(VENV)/bin/ruff" format --check --quiet src tests loadtests
-	@cd $(PROJECT) && $(IN_PLACE) "$(VENV)/bin/mypy"
+	@$(HERE) "$(VENV)/bin/ruff" check --quiet hooks tests bench
+	@$(HERE) "$(VENV)/bin/ruff" format --check --quiet hooks tests bench
+	@$(HERE) "$(VENV)/bin/mypy"
+	@cd runtime && $(IN_PLACE) "$(VENV)/bin/ruff" check --quiet src tests
+	@cd runtime && $(IN_PLACE) "$(VENV)/bin/ruff" format --check --quiet src tests
+	@cd runtime && $(IN_PLACE) "$(VENV)/bin/mypy"
+	@cd runtime && $(IN_PLACE) "$(VENV)/bin/lint-imports" --no-cache --no-logo >"$(BUILD)/rooms.txt" || { cat "$(BUILD)/rooms.txt"; exit 1; }
+	@cd "$(PROJECT)" && $(IN_PLACE) "$(VENV)/bin/ruff" check --quiet src tests loadtests
+	@cd "$(PROJECT)" && $(IN_PLACE) "$(VENV)/bin/ruff" format --check --quiet src tests loadtests
+	@cd "$(PROJECT)" && $(IN_PLACE) "$(VENV)/bin/mypy"
 
-test-in-place: $(READY) $(BUILD)/design.yaml
-	@cd $(PROJECT) && $(IN_PLACE) "$(VENV)/bin/python" -m pytest -m 'not slow' -n 2 --dist loadfile -o cache_dir="$(BUILD)/pytest-project"
+test-runtime: $(READY) $(BUILD)/design.yaml
+	@cd runtime && $(IN_PLACE) $(PYTEST) -o cache_dir="$(BUILD)/pytest-runtime"
+
+test-project: $(READY) $(BUILD)/design.yaml
+	@cd "$(PROJECT)" && $(IN_PLACE) $(PYTEST) -o cache_dir="$(BUILD)/pytest-project"
 
 test-template: $(READY)
-	@$(HERE) "$(VENV)/bin/python" -m pytest -n 2 --dist loadfile --ignore tests/test_end_to_end.py
+	@$(HERE) $(PYTEST) --ignore tests/test_end_to_end.py
 	@$(HERE) "$(VENV)/bin/python" -m pytest tests/test_end_to_end.py
 
+gameday: $(READY) $(BUILD)/design.yaml
+	@cd runtime && $(IN_PLACE) "$(VENV)/bin/python" -m pytest -m fault --gameday -o cache_dir="$(BUILD)/pytest-runtime"
+
 bench: $(READY) $(BUILD)/design.yaml
-	@cd $(PROJECT) && $(IN_PLACE) PYTHONPATH="$(CURDIR)/bench:src" "$(VENV)/bin/python" "$(CURDIR)/bench/serving.py"
+	@cd runtime && $(IN_PLACE) PYTHONPATH="$(CURDIR)/bench:$(CURDIR)/runtime/src:$(CURDIR)/$(PROJECT)/src" "$(VENV)/bin/python" "$(CURDIR)/bench/serving.py"
 	@"$(VENV)/bin/python" bench/bake.py
 
+wheel: $(READY)
+	@"$(VENV)/bin/uv" build --quiet --wheel --no-build-isolation --python "$(VENV)/bin/python" --out-dir "$(BUILD)/dist" runtime
+	@ls "$(BUILD)"/dist/*.whl
+
 requirements: $(BAKER)
-	@cd $(PROJECT)/requirements && $(COMPILE) --upgrade bootstrap.in -o bootstrap.txt
-	@cd $(PROJECT)/requirements && $(COMPILE) --upgrade dev.in -o dev.txt
-	@cd $(PROJECT)/requirements && $(COMPILE) serving.in -c dev.txt -o serving.txt
-	@cd $(PROJECT)/requirements && $(COMPILE) pipeline.in -c dev.txt -o pipeline.txt
-	@cd $(PROJECT)/requirements && $(COMPILE) ../../requirements/template.in -c dev.txt -o ../../requirements/template.txt
+	@cd "$(PINS)" && $(COMPILE) $(if $(UPGRADE),--upgrade) bootstrap.in -o bootstrap.txt
+	@cd "$(PINS)" && $(COMPILE) $(if $(UPGRADE),--upgrade) ../vendor/mlsd/pyproject.toml --extra local dev.in -o dev.txt
+	@cd "$(PINS)" && $(COMPILE) ../vendor/mlsd/pyproject.toml --extra serving -c dev.txt -o serving.txt
+	@cd "$(PINS)" && $(COMPILE) ../vendor/mlsd/pyproject.toml --extra pipeline -c dev.txt -o pipeline.txt
+	@cd "$(PINS)" && $(COMPILE) $(if $(UPGRADE),--upgrade) ../../requirements/template.in -c dev.txt -o ../../requirements/template.txt
 
 down:
 	@if [ -d .demo/feed-ranker ]; then $(MAKE) --no-print-directory -C .demo/feed-ranker down; fi
@@ -69,11 +89,11 @@ $(BUILD)/design.yaml: cookiecutter.json tests/render_defaults.py $(BAKER) FORCE
 	@"$(VENV)/bin/python" tests/render_defaults.py "$@"
 
 $(BAKER):
-	@sh $(PROJECT)/requirements/install.sh .venv requirements/template.txt
+	@sh "$(PINS)/install.sh" .venv requirements/template.txt
 	@touch $@
 
 $(READY): $(BAKER)
-	@sh $(PROJECT)/requirements/install.sh .venv $(PROJECT)/requirements/dev.txt
+	@sh "$(PINS)/install.sh" .venv "$(PINS)/dev.txt"
 	@touch $@
 
 FORCE:
