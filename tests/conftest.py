@@ -11,9 +11,10 @@ import pytest
 from cookiecutter.main import cookiecutter
 
 ROOT = Path(__file__).resolve().parents[1]
-(PROJECT,) = ROOT.glob("{{*")
+PROJECT = ROOT / "{{cookiecutter.__project_slug.0}}"
+RUNTIME = ROOT / "runtime"
 RENDERED = {"design.yaml", "pyproject.toml", "README.md", "LICENSE"}
-sys.path.insert(0, str(PROJECT / "src"))
+sys.path[:0] = [str(RUNTIME / "src"), str(PROJECT / "src")]
 
 Bake = Callable[..., Path]
 
@@ -22,7 +23,7 @@ def tracked() -> list[Path]:
     """Every file that belongs to the template, relative to its root: what git holds or would add."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
-    return sorted({Path(name) for name in names if name and (ROOT / name).is_file()})
+    return sorted({Path(name) for name in names if name and ((ROOT / name).is_file() or (ROOT / name).is_symlink())})
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +32,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("template")
     for name in tracked():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, copy / name)
+        shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
     return copy
 
 
@@ -40,8 +41,8 @@ def thin_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """The same without the files that are copied verbatim: for hundreds of bakes."""
     copy = tmp_path_factory.mktemp("thin")
     project = copy / PROJECT.name
-    (project / "src" / "mlsd").mkdir(parents=True)
-    (project / "src" / "feed_ranking").mkdir()
+    (project / "src" / "feed_ranking").mkdir(parents=True)
+    (project / "vendor" / "mlsd" / "src" / "mlsd").mkdir(parents=True)
     shutil.copytree(template / "hooks", copy / "hooks")
     shutil.copy2(template / "cookiecutter.json", copy)
     for name in RENDERED:

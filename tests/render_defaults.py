@@ -11,7 +11,7 @@ from cookiecutter.generate import generate_context
 from cookiecutter.prompt import prompt_for_config
 
 ROOT = Path(__file__).resolve().parents[1]
-(PROJECT,) = ROOT.glob("{{*")
+PROJECT = ROOT / "{{cookiecutter.__project_slug.0}}"
 
 
 def render(name: str) -> str:

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from cookiecutter.exceptions import FailedHookException
 
 from conftest import PROJECT, RENDERED, Bake
 from render_defaults import render
@@ -19,11 +20,9 @@ load_design = import_module("mlsd.design.design").load_design
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+    """Contents by name below the folder, links followed."""
+    every = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in every if "__pycache__" not in path.parts}
 
 
 def test_a_bake_changes_no_file_that_is_not_rendered(template: Path, bake: Bake) -> None:
@@ -60,7 +59,7 @@ def test_packs_that_were_not_chosen(template: Path, bake: Bake, tmp_path: Path, 
     project = bake(copy, accept_hooks=accept_hooks)
     extra = set() if accept_hooks else {"src/other_problem/problem.py"}
     assert set(files(project)) == plain | extra
-    environment = os.environ | {"PYTHONPATH": "src", "MLSD_HOME": str(tmp_path / "home")}
+    environment = os.environ | {"PYTHONPATH": "src:vendor/mlsd/src", "MLSD_HOME": str(tmp_path / "home")}
     environment.pop("MLSD_DESIGN", None)
     command = [sys.executable, "-m", "mlsd.commands.cli", "plan"]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
@@ -96,3 +95,42 @@ def test_an_existing_folder_is_not_overwritten(thin_template: Path, bake: Bake) 
     with pytest.raises(Exception, match="already exists"):
         bake(thin_template)
     assert (project / "design.yaml").read_text(encoding="utf-8") == "mine"
+
+
+def test_the_runtime_is_a_real_copy(template: Path, bake: Bake) -> None:
+    """The links of the template come out as folders and files of the project's own."""
+    project = bake(template)
+    vendored = project / "vendor" / "mlsd"
+    assert not any(path.is_symlink() for path in project.rglob("*"))
+    assert files(vendored / "src") == files(template / "runtime" / "src")
+    assert (vendored / "pyproject.toml").read_bytes() == (template / "runtime" / "pyproject.toml").read_bytes()
+
+
+@pytest.mark.parametrize("accept_hooks", [True, False])
+def test_a_checkout_without_links(
+    template: Path, bake: Bake, tmp_path: Path, capfd: pytest.CaptureFixture[str], *, accept_hooks: bool
+) -> None:
+    """Where git wrote a link as a text file the bake says so and makes nothing; without hooks `make` says it."""
+    copy = tmp_path / "template"
+    shutil.copytree(template, copy, symlinks=True)
+    link = copy / PROJECT.name / "vendor" / "mlsd" / "src"
+    target = link.readlink()
+    link.unlink()
+    link.write_text(str(target), encoding="utf-8")
+    if accept_hooks:
+        with pytest.raises(FailedHookException):
+            bake(copy)
+        assert "core.symlinks true" in capfd.readouterr().err
+        assert not list((tmp_path / "output").iterdir())
+        return
+    script = bake(copy, accept_hooks=False) / "requirements" / "install-mlsd.sh"
+    done = subprocess.run(["sh", str(script), "venv"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "core.symlinks true" in done.stderr
+
+
+def test_the_folder_name_cannot_be_overridden(thin_template: Path, bake: Bake, tmp_path: Path) -> None:
+    """`__project_slug` is a choice of one: extra context that names another value makes nothing."""
+    with pytest.raises(ValueError, match="__project_slug"):
+        bake(thin_template, __project_slug="../outside")
+    assert not list(tmp_path.rglob("*outside*"))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from conftest import PROJECT, ROOT
+from conftest import PROJECT, ROOT, RUNTIME
 from render_defaults import render
 
 sys.path.insert(0, str(ROOT / "bench"))
@@ -125,7 +125,7 @@ def test_the_command_measures_and_writes(tmp_path: Path) -> None:
     """5.33: a small world, three parts; exit 0 though the goals are not for such sizes."""
     design = tmp_path / "design.yaml"
     design.write_text(render("design.yaml"), encoding="utf-8")
-    path = os.pathsep.join([str(ROOT / "bench"), str(PROJECT / "src")])
+    path = os.pathsep.join([str(ROOT / "bench"), str(RUNTIME / "src"), str(PROJECT / "src")])
     env = os.environ | {"PYTHONPATH": path, "MLSD_DESIGN": str(design), "MLSD_HOME": str(tmp_path / "unused")}
     output, parts = tmp_path / "RESULTS.md", ["merging", "feature_log", "batch"]
     command = [sys.executable, str(ROOT / "bench" / "serving.py"), "--quick", "--folder", str(tmp_path / "bench")]

@@ -137,6 +137,6 @@ def test_each_role_runs_on_its_own_packages(project: Path, tmp_path: Path, role:
     """What one image installs is all that its modules import."""
     script, pins = project / "requirements" / "install.sh", project / "requirements" / f"{role}.txt"
     subprocess.run(["sh", str(script), str(tmp_path / "venv"), str(pins)], check=True, timeout=300)
-    python, source = tmp_path / "venv" / "bin" / "python", str(project / "src")
+    python, source = tmp_path / "venv" / "bin" / "python", f"{project}/src:{project}/vendor/mlsd/src"
     code = f"import {', '.join(ROLES[role])}"
     subprocess.run([str(python), "-c", code], env=os.environ | {"PYTHONPATH": source}, check=True, timeout=120)

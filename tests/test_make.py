@@ -53,7 +53,7 @@ def test_a_second_bake_brings_new_code_and_keeps_the_state(clone: Path) -> None:
     project = clone / ".demo" / "feed-ranker"
     (project / ".mlsd").mkdir()
     (project / ".mlsd" / "kept").write_text("state", encoding="utf-8")
-    (project / "src" / "mlsd" / "gone.py").write_text("old = True\n", encoding="utf-8")
+    (project / "vendor" / "mlsd" / "src" / "mlsd" / "gone.py").write_text("old = True\n", encoding="utf-8")
     assert demo(clone).returncode == 0
     assert (project / ".mlsd" / "kept").exists()
-    assert not (project / "src" / "mlsd" / "gone.py").exists()
+    assert not (project / "vendor" / "mlsd" / "src" / "mlsd" / "gone.py").exists()
