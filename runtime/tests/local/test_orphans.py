@@ -24,7 +24,7 @@ import os, sys, time
 from pathlib import Path
 from mlsd.design.design import load_design
 from mlsd.core.home import Home
-from mlsd.local import sender
+from mlsd.loadtest import sender
 running = sender.start(load_design(), Home(Path(sys.argv[1])), host=sys.argv[2], seconds=600, rps=20)
 running.wait_begun()
 print(running.process.pid, flush=True)

@@ -18,7 +18,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from mlsd.design.design import load_design
-from mlsd.serving import metrics
+from mlsd.serving.telemetry import metrics
 
 if sys.argv[1] == "reserved":
     metrics.reserve()
