@@ -17,7 +17,7 @@ from mlsd.delivery.releases.records import Release as Ledgered
 from mlsd.design.design import load_design
 from mlsd.local import envoy, processes
 from mlsd.local.ports import COUNT, Ports, find_ports, require_free
-from mlsd.local.target import LocalPlane, process_name
+from mlsd.local.target import LocalTarget, process_name
 from mlsd.serving import launch
 from rig.client import Job
 from rig.contestants import WHOLE, bodies
@@ -43,7 +43,7 @@ class Edge:
     """A running stack, and when it was swapped (seconds of `time.perf_counter`)."""
 
     world: World
-    plane: LocalPlane
+    plane: LocalTarget
     ports: Ports
     slot: Slot = "a"
     stretches: list[tuple[float, float]] = field(default_factory=list)
@@ -86,7 +86,7 @@ def edge(world: World, engine: str, workers: int) -> Iterator[Edge]:
         pinned = told.model_copy(update={"release_id": release.id})
         return launch.command(design, port), launch.environment(home, slot, pinned, allow_faults=allow_faults)
 
-    stack = Edge(world, LocalPlane(design, home, ports, arguments), ports)
+    stack = Edge(world, LocalTarget(design, home, ports, arguments), ports)
     try:
         stack.plane.start("a", Ledgered(id=1), allow_faults=False)
         envoy.start(design, home, ports, Traffic("a"))

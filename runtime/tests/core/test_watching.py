@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from mlsd.core import polling
-from mlsd.core.polling import Refused, watch
+from mlsd.core.polling import Backoff, poll
 
 LOGGER = logging.getLogger("mlsd.test")
 
@@ -23,7 +23,7 @@ def test_an_error_is_said_once_and_ends_nothing(caplog: pytest.LogCaptureFixture
         seen.append(str(error))
         raise error
 
-    watch(look, 0.001, LOGGER, lambda: "the old one stays")
+    poll(look, 0.001, LOGGER, lambda: "the old one stays")
     assert done.wait(20)
     assert seen == ["odd", "odd", "full", "odd"]
     assert [record.getMessage() for record in caplog.records] == [
@@ -33,12 +33,12 @@ def test_an_error_is_said_once_and_ends_nothing(caplog: pytest.LogCaptureFixture
 
 def test_the_first_look_can_be_the_callers_own() -> None:
     threads = []
-    watch(lambda: threads.append(threading.current_thread()), 3600, LOGGER, str, at_once=True)
+    poll(lambda: threads.append(threading.current_thread()), 3600, LOGGER, str, at_once=True)
     assert threads == [threading.current_thread()]
 
 
 def test_what_was_refused_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    refused = Refused()
+    refused = Backoff()
     assert not refused.holds("a")
     refused.add("a")
     assert refused.holds("a") and not refused.holds("b")

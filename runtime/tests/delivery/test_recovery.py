@@ -23,9 +23,9 @@ pytestmark = pytest.mark.slow
 
 RELEASER = """
 import pickle, sys
-from mlsd.delivery import rollout
+from mlsd.delivery.release import run_release
 small = pickle.load(open(sys.argv[1], "rb"))
-rollout.run(small.design, small.home, small.plane, small.models)
+run_release(small.design, small.home, small.plane, small.models)
 """
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from mlsd.core.errors import UserError
 from mlsd.core.result import StepResult
-from mlsd.delivery import rollback, rollout
+from mlsd.delivery import rollback
+from mlsd.delivery.release import run_release
 from mlsd.delivery.releases.records import Model
 from mlsd.local import processes
 from support.miniature import Miniature
@@ -86,7 +87,7 @@ def test_rollback_ends_a_rollout_under_way(miniature: Miniature) -> None:
     def releasing() -> None:
         try:
             design = staying(miniature.design)
-            rollout.run(design, miniature.home, miniature.plane, miniature.models, version=3)
+            run_release(design, miniature.home, miniature.plane, miniature.models, version=3)
         except UserError as error:
             errors.append(str(error))
 

@@ -7,7 +7,7 @@ import pytest
 
 from mlsd.core.errors import UserError
 from mlsd.core.result import StepResult
-from mlsd.delivery import rollout
+from mlsd.delivery.release import run_release
 from mlsd.delivery.releases.lock import exclusive
 from mlsd.local import processes
 from support.miniature import Load, Miniature
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def release(small: Miniature, **options: Any) -> StepResult:
-    return rollout.run(tolerant(small.design), small.home, small.plane, small.models, **options)
+    return run_release(tolerant(small.design), small.home, small.plane, small.models, **options)
 
 
 def few(load: Load) -> float:
@@ -97,7 +97,7 @@ def test_no_traffic_is_no_pass(standing: Miniature) -> None:
     """Inconclusive, then back; the version stays a challenger."""
     delivery = standing.design.delivery.model_copy(update={"step_timeout_s": 1.0})
     design = standing.design.model_copy(update={"delivery": delivery})
-    result = rollout.run(design, standing.home, standing.plane, standing.models)
+    result = run_release(design, standing.home, standing.plane, standing.models)
     assert not result.passed
     assert "inconclusive" in str(result.details["reason"])
     assert standing.models.refused[-1] is None

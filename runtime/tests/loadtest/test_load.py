@@ -10,8 +10,8 @@ from mlsd.core.result import StepResult
 from mlsd.design.design import Design
 from mlsd.loadtest import load, load_checks, sender
 from mlsd.loadtest.summary import LoadSummary
-from mlsd.local.machine.speed import Speed
-from mlsd.local.machine.usage import Watch
+from mlsd.local.machine.speed import MachineSpeed
+from mlsd.local.machine.usage import UsageMeter
 from mlsd.plan.queueing import Service, quantile_ms
 from mlsd.report import load_page
 from mlsd.report.closed import outside
@@ -177,7 +177,7 @@ def test_a_slower_server_fails_against_the_baseline_and_the_same_one_does_not(
 def test_a_new_baseline_is_saved_on_purpose_only(patient: Design, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(p99_ms: float) -> None:
         total = {"count": 1000, "p50_ms": 2.0, "p99_ms": p99_ms}
-        run = load.Run(summary(total=total), 0.0, Speed(work_ms=1.0, held_up_ms=0.1), Watch(home))
+        run = load.Run(summary(total=total), 0.0, MachineSpeed(work_ms=1.0, held_up_ms=0.1), UsageMeter(home))
         monkeypatch.setattr(load, "_once", lambda *_: run)
 
     measured(100.0)

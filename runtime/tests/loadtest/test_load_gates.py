@@ -12,13 +12,13 @@ from mlsd.design.design import Design
 from mlsd.loadtest import load_checks
 from mlsd.loadtest.baseline import Baseline, check, save, stored
 from mlsd.local import processes
-from mlsd.local.machine.speed import Speed
-from mlsd.local.machine.usage import Watch
+from mlsd.local.machine.speed import MachineSpeed
+from mlsd.local.machine.usage import UsageMeter
 from support.load_summaries import failed, summary, timeline
 
 
 def baseline_of(p99_ms: float, *, work_ms: float = 1.0, other_work: float = 0.0, held_up_ms: float = 0.1) -> Baseline:
-    speed = Speed(work_ms=work_ms, held_up_ms=held_up_ms)
+    speed = MachineSpeed(work_ms=work_ms, held_up_ms=held_up_ms)
     return Baseline(shape="steady", rps=80, p50_ms=1, p99_ms=p99_ms, speed=speed, other_work=other_work, candidates=500)
 
 
@@ -86,7 +86,7 @@ def test_memory_that_grows_fails_a_soak(home: Home, free_port: int, *, leaks: in
     url = f"http://127.0.0.1:{free_port}/"
     processes.start(home, "slot-a", [sys.executable, "-c", program], env={}, ready_url=url)
     try:
-        with Watch(home) as watch:
+        with UsageMeter(home) as watch:
             time.sleep(3.0)
     finally:
         processes.stop(home, "slot-a")

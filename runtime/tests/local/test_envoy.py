@@ -19,9 +19,9 @@ from mlsd.local import envoy, processes
 from mlsd.local.ports import Ports
 from mlsd.prediction_log.writer import read_records
 from support import open_loop
+from support.connection import request
 from support.miniature import CANDIDATES, Miniature, ask, first_free_port
 from support.waiting import within
-from support.wire import request
 
 pytestmark = pytest.mark.slow
 

@@ -18,11 +18,11 @@ from mlsd.core.result import StepResult
 from mlsd.delivery.edge.routing import Slot
 from mlsd.delivery.releases.records import Release
 from mlsd.loadtest import drills
-from mlsd.loadtest.drill import Seen
+from mlsd.loadtest.drill import DrillOutcome
 from mlsd.loadtest.summary import Latencies, LoadSummary
 from mlsd.local import processes, stack
-from mlsd.local.priority import LEAST, lowered
-from mlsd.local.target import LocalPlane
+from mlsd.local.priority import LOW, lowered
+from mlsd.local.target import LocalTarget
 from support.miniature import Miniature
 from support.paths import TESTS
 from support.waiting import within
@@ -43,14 +43,14 @@ def loaded(miniature: Miniature) -> Miniature:
 
 
 @pytest.fixture
-def supervised(loaded: Miniature) -> LocalPlane:
+def supervised(loaded: Miniature) -> LocalTarget:
     """The stack with two workers in the champion's slot."""
 
     def launch(slot: Slot, port: int, release: Release, allow_faults: bool) -> tuple[list[str], dict[str, str]]:
         _, env = loaded._launch(slot, port, release, allow_faults)
         return [sys.executable, str(SUPERVISED), str(port)], env
 
-    plane = LocalPlane(loaded.design, loaded.home, loaded.ports, launch)
+    plane = LocalTarget(loaded.design, loaded.home, loaded.ports, launch)
     write_json(loaded.home.results / "train.json", {"details": {"champion": 1, "challenger": 2}})
     stack.start(loaded.design, loaded.home, plane, loaded.models, [])
     return plane
@@ -75,7 +75,9 @@ def test_swaps_under_load_fail_no_request(loaded: Miniature) -> None:
     assert loaded.rank().json()["release_id"] == champion.id
 
 
-def test_a_worker_killed_under_load(supervised: LocalPlane, loaded: Miniature, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_killed_under_load(
+    supervised: LocalTarget, loaded: Miniature, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGKILL to one of two: at most one request is lost, another worker takes its place; the gate is 0.999."""
     monkeypatch.setattr(drills, "AFTER_S", 0.8)
     result = drills.hit(loaded.design, loaded.home, supervised, signal.SIGKILL, rps=RPS)
@@ -94,7 +96,7 @@ def split(steady_ms: float, meanwhile_ms: float, *, errors: int = 0) -> dict[str
     steady, meanwhile = (Latencies(count=100, p50_ms=1, p99_ms=ms) for ms in (steady_ms, meanwhile_ms))
     content = {"started_at": 0.0, "sent": 100, "errors": errors, "warmup": 0, "warmup_errors": 0, "codes": {}}
     content |= {"total": {}, "lag": {}, "hops": {}, "by_version": {}, "timeline": []}
-    seen = Seen(LoadSummary.model_validate(content), steady, meanwhile)
+    seen = DrillOutcome(LoadSummary.model_validate(content), steady, meanwhile)
     return {check.name: check.passed for check in drills.swap_checks(seen)}
 
 
@@ -117,7 +119,7 @@ def test_a_starting_session_yields_and_is_an_equal_afterwards() -> None:
         assert within(30, lambda: os.getsid(process.pid) == process.pid)
         before = weight(process.pid)
         with lowered(process.pid):
-            assert weight(process.pid) == (None if before is None else LEAST)
+            assert weight(process.pid) == (None if before is None else LOW)
         assert weight(process.pid) == before
     finally:
         process.kill()

@@ -9,7 +9,7 @@ from mlsd.core.home import Home
 from mlsd.design.design import Design
 from mlsd.loadtest import load_checks
 from mlsd.local.machine import usage
-from mlsd.local.machine.usage import Watch
+from mlsd.local.machine.usage import UsageMeter
 from support.load_summaries import summary
 
 
@@ -36,14 +36,14 @@ class Worker:
         return ["worker"]
 
 
-def watched(home: Home, monkeypatch: pytest.MonkeyPatch, *, dies: bool, heir: bool = True) -> Watch:
+def watched(home: Home, monkeypatch: pytest.MonkeyPatch, *, dies: bool, heir: bool = True) -> UsageMeter:
     """Two workers; one ends after using 5 s, and with an heir another that uses 2 s takes its place."""
     alive = [Worker(1, 100.0, 300.0), Worker(2, 50.0, 300.0)]
     monkeypatch.setattr(usage, "EVERY_S", 0.01)
     monkeypatch.setattr(usage, "FIND_EVERY", 1)
     monkeypatch.setattr(usage, "servers", lambda _: list(alive))
     monkeypatch.setattr(usage, "edge", lambda _: [])
-    with Watch(home) as watch:
+    with UsageMeter(home) as watch:
         time.sleep(0.1)
         for worker in alive:
             worker.cpu_s += 5.0

@@ -14,7 +14,7 @@ from mlsd.design.design import Design
 from mlsd.loadtest import knee
 from mlsd.loadtest.summary import Latencies, LoadSummary
 from mlsd.plan import measured as plan_measured
-from mlsd.plan.capacity import Curve, Rung, need, predict, read_curve
+from mlsd.plan.capacity import Curve, LoadStage, need, predict, read_curve
 from mlsd.plan.queueing import Service, erlang_c, most_rps, quantile_ms
 
 MEAN_MS = 10.0
@@ -82,10 +82,10 @@ def test_the_highest_rate_is_where_the_budget_ends() -> None:
     assert most_rps(service(SERVICE_MS["constant"]), 2, MEAN_MS / 2, 0.7) == 0.0
 
 
-def rung(rps: float, p99_ms: float, broke: str = "", **changes: Any) -> Rung:
+def rung(rps: float, p99_ms: float, broke: str = "", **changes: Any) -> LoadStage:
     content = {"sent": 1000, "answered_rps": rps, "shed": 0, "errors": 0, "p50_ms": p99_ms / 3, "lag_p99_ms": 1.0}
     content |= {"server_cpu_ms": 8.0, "edge_cpu_ms": 0.5, "client_cpu_ms": 1.5, "largest_mib": 200.0, "other_work": 0.0}
-    return Rung.model_validate(content | {"rps": rps, "p99_ms": p99_ms, "broke": broke} | changes)
+    return LoadStage.model_validate(content | {"rps": rps, "p99_ms": p99_ms, "broke": broke} | changes)
 
 
 def measured(**changes: Any) -> Curve:
@@ -183,7 +183,7 @@ def test_without_a_measurement_the_plan_says_what_to_run(design: Design, home: H
 
 def climb_to(limit: float) -> knee.Climb:
     fine = Latencies(count=1000, p50_ms=1.0, p99_ms=2.0)
-    return lambda rps: knee.Seen(rung(rps, 5.0, "p99 900 ms" * (rps > limit)), fine, fine)
+    return lambda rps: knee.StageOutcome(rung(rps, 5.0, "p99 900 ms" * (rps > limit)), fine, fine)
 
 
 @pytest.mark.parametrize("limit", [30.0, 81.0, 333.0, 5000.0])

@@ -18,9 +18,9 @@ from mlsd.plan.model_costs import REQUEST_MS
 from mlsd.registry import registry
 from mlsd.registry.mlflow_store import client, tracking_uri
 from mlsd.training.bundling import Lineage
-from mlsd.training.candidate import Rung
-from mlsd.training.engine_benchmark import compiling, equip
-from mlsd.training.leaderboard import Parts, climb
+from mlsd.training.candidate import Candidate
+from mlsd.training.engine_benchmark import benchmark_engines, compiling
+from mlsd.training.leaderboard import Parts, run_leaderboard
 from mlsd.training.recording import tracking
 from mlsd.training.rows import from_frame
 from mlsd.training.serving_cost import usd_per_1000
@@ -39,7 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="module")
-def rungs(design: Design, store: Home, tmp_path_factory: pytest.TempPathFactory) -> list[Rung]:
+def rungs(design: Design, store: Home, tmp_path_factory: pytest.TempPathFactory) -> list[Candidate]:
     content = design.model_dump(mode="json")
     content["training"] |= {"trees": 10, "bootstrap_rounds": 100}
     frame = training_frame(FEATURES, requests=600)
@@ -47,12 +47,14 @@ def rungs(design: Design, store: Home, tmp_path_factory: pytest.TempPathFactory)
     lineage = Lineage("0123456789ab", "src-test", datetime(2025, 4, 1, tzinfo=UTC))
     small, folder = Design.model_validate(content), tmp_path_factory.mktemp("models")
     with compiling(store, folder / "texts") as begin:
-        made = climb(small, PACK, parts, lineage, folder, begin)
-    return equip(small, store, made, {rung.name for rung in made[1:]}, parts.test)
+        made = run_leaderboard(small, PACK, parts, lineage, folder, begin)
+    return benchmark_engines(small, store, made, {rung.name for rung in made[1:]}, parts.test)
 
 
 @pytest.fixture(scope="module")
-def registered(store: Home, design: Design, rungs: list[Rung], tmp_path_factory: pytest.TempPathFactory) -> list[int]:
+def registered(
+    store: Home, design: Design, rungs: list[Candidate], tmp_path_factory: pytest.TempPathFactory
+) -> list[int]:
     ladder = tracking.log_ladder(store, design, rungs, {"mlsd.run": "1"}, tmp_path_factory.mktemp("plots"))
     made = []
     for rung in rungs[1:]:
@@ -62,7 +64,7 @@ def registered(store: Home, design: Design, rungs: list[Rung], tmp_path_factory:
 
 
 def test_versions_carry_digest_lineage_and_aliases(
-    store: Home, design: Design, rungs: list[Rung], registered: list[int]
+    store: Home, design: Design, rungs: list[Candidate], registered: list[int]
 ) -> None:
     """4.13, 4.24: version, alias, signature, lineage."""
     assert registered == [1, 2, 3]
@@ -77,7 +79,7 @@ def test_versions_carry_digest_lineage_and_aliases(
 
 
 def test_runs_have_parameters_metrics_plots_signature_and_digests(
-    store: Home, design: Design, rungs: list[Rung], registered: list[int]
+    store: Home, design: Design, rungs: list[Candidate], registered: list[int]
 ) -> None:
     """4.11."""
     with client(store) as mlflow:
@@ -94,7 +96,7 @@ def test_runs_have_parameters_metrics_plots_signature_and_digests(
 
 
 def test_training_records_which_engine_meets_the_budget_and_what_it_costs(
-    store: Home, design: Design, rungs: list[Rung], registered: list[int]
+    store: Home, design: Design, rungs: list[Candidate], registered: list[int]
 ) -> None:
     """4.21, 4.22, 5.11: engine, p50, p99, gain, difference, cost; int8 with its loss, or why it makes no sense."""
     linear, trees = rungs[1].engines, rungs[2].engines
@@ -116,12 +118,12 @@ def test_training_records_which_engine_meets_the_budget_and_what_it_costs(
     assert run.data.metrics["engine.onnx.usd_per_1000"] == pytest.approx(graph.usd_per_1000)
 
 
-def test_a_model_over_the_budget_says_so(design: Design, rungs: list[Rung], store: Home) -> None:
+def test_a_model_over_the_budget_says_so(design: Design, rungs: list[Candidate], store: Home) -> None:
     content = design.model_dump(mode="json")
     content["latency"]["hops_ms"]["inference"] = 0.001
     frame = training_frame(FEATURES, requests=30)
     rows = from_frame(frame, FEATURES)
-    [rung] = equip(Design.model_validate(content), store, rungs[1:2], {rungs[1].name}, rows)
+    [rung] = benchmark_engines(Design.model_validate(content), store, rungs[1:2], {rungs[1].name}, rows)
     assert rung.engine is not None and not rung.engine.meets_budget
 
 
@@ -145,7 +147,7 @@ def test_the_trees_load_through_mlflow_and_their_signature_names_the_features(
 
 
 def test_fetch_gives_a_verified_copy_once(
-    store: Home, design: Design, rungs: list[Rung], registered: list[int]
+    store: Home, design: Design, rungs: list[Candidate], registered: list[int]
 ) -> None:
     folder = registry.fetch(store, design, 3)
     assert folder == store.models / f"3-{str(rungs[3].digest)[:12]}"

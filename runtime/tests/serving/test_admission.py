@@ -15,9 +15,9 @@ import pytest
 from mlsd.design.online_sections import Admission as Limits
 from mlsd.design.online_sections import PopularCache
 from mlsd.features.online_stores.sqlite import UserRow
-from mlsd.serving.dispatch.admission import Admission, Verdict
-from mlsd.serving.dispatch.worker_pool import MOST_STUCK, Lanes
-from mlsd.serving.handling.request_handler import Front
+from mlsd.serving.dispatch.admission import Admission, AdmissionDecision
+from mlsd.serving.dispatch.worker_pool import MAX_STUCK, WorkerPool
+from mlsd.serving.handling.request_handler import RequestHandler
 from mlsd.serving.http.delayed_rejections import rest
 from mlsd.serving.inference.cache import AnswerCache
 from mlsd.tasks.ranking import response
@@ -53,12 +53,12 @@ def test_a_read_that_nobody_needs_any_more_is_no_error_of_the_event_loop() -> No
         job: Any = SimpleNamespace(progress=SimpleNamespace(enter=lambda _: None))
         reading: asyncio.Future[UserRow | None] = loop.create_future()
         reading.set_exception(OSError("down"))
-        Front._was_read(front, job, reading, loop)
+        RequestHandler._was_read(front, job, reading, loop)
         with pytest.raises(OSError, match="down"):
             job.read()
         abandoned: asyncio.Future[UserRow | None] = loop.create_future()
         abandoned.set_exception(OSError("down"))
-        Front._was_read(front, job, abandoned, loop)
+        RequestHandler._was_read(front, job, abandoned, loop)
         del job, abandoned, reading
         gc.collect()
 
@@ -69,7 +69,7 @@ def test_a_read_that_nobody_needs_any_more_is_no_error_of_the_event_loop() -> No
 def test_who_waits_longer_is_pruned_then_shed() -> None:
     """5.10, 5.18: judged by time, so a slower model sheds at a shorter queue."""
     queue = Admission(LIMITS, threads=2)
-    assert queue.verdict(queue.wait_s()) is Verdict.FULL
+    assert queue.verdict(queue.wait_s()) is AdmissionDecision.FULL
     for _ in range(2):
         queue.enter()
     busy = queue.wait_s()
@@ -78,13 +78,13 @@ def test_who_waits_longer_is_pruned_then_shed() -> None:
     for _ in range(80):
         queue.enter()
         seen.append(queue.verdict(queue.wait_s()))
-    assert list(dict.fromkeys(seen)) == [Verdict.FULL, Verdict.PRUNED, Verdict.SHED]
+    assert list(dict.fromkeys(seen)) == [AdmissionDecision.FULL, AdmissionDecision.PRUNED, AdmissionDecision.SHED]
     for _ in range(82):
         queue.leave(0.02)
     assert queue.wait_s() == 0
     for _ in range(8):
         queue.enter()
-    assert queue.verdict(queue.wait_s()) is Verdict.SHED
+    assert queue.verdict(queue.wait_s()) is AdmissionDecision.SHED
 
 
 def test_the_cache_forgets_by_age_and_by_use_and_keeps_no_thin_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,19 +150,19 @@ def until(true: threading.Event) -> None:
 
 
 def test_threads_that_hang_are_replaced_up_to_a_bound_and_taken_back() -> None:
-    lanes, go, ran = Lanes(2), threading.Event(), threading.Event()
+    lanes, go, ran = WorkerPool(2), threading.Event(), threading.Event()
     before = threading.active_count()
 
     def hang() -> bool:
         go.wait(10)
         return False
 
-    for _ in range(2 + MOST_STUCK):
+    for _ in range(2 + MAX_STUCK):
         lanes.submit(hang)
-        assert not lanes.blocked
-        lanes.give_up()
-    assert lanes.blocked
-    assert threading.active_count() == before + MOST_STUCK
+        assert not lanes.exhausted
+        lanes.abandon()
+    assert lanes.exhausted
+    assert threading.active_count() == before + MAX_STUCK
     lanes.submit(lambda: ran.set() or True)
     assert not ran.wait(0.05)
     go.set()
@@ -171,7 +171,7 @@ def test_threads_that_hang_are_replaced_up_to_a_bound_and_taken_back() -> None:
     while threading.active_count() > before:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert not lanes.blocked
+    assert not lanes.exhausted
     again = threading.Event()
     lanes.submit(lambda: again.set() or True)
     until(again)

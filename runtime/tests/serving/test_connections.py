@@ -16,8 +16,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from mlsd.serving.http import connection_limiter, protocol
-from mlsd.serving.http.connection_limiter import Call, Door
-from mlsd.serving.http.protocol import Wire
+from mlsd.serving.http.connection_limiter import ConnectionLimiter, HttpCall
+from mlsd.serving.http.protocol import HttpProtocol
 from support.waiting import within
 
 MOST_BODY, CONNECTIONS = 1000, 8
@@ -27,15 +27,15 @@ LONGER_S = 60.0
 
 @dataclass
 class Listener:
-    """A server whose door answers with the body it got; what it takes while `holding` waits for `release`."""
+    """A server whose limiter answers with the body it got; what it takes while `holding` waits for `release`."""
 
     port: int
     server: uvicorn.Server
     holding: bool = False
-    calls: list[Call] = field(default_factory=list)
+    calls: list[HttpCall] = field(default_factory=list)
     held: list[Callable[[], object]] = field(default_factory=list)
 
-    def take(self, call: Call) -> None:
+    def take(self, call: HttpCall) -> None:
         loop, holding = asyncio.get_running_loop(), self.holding
         answer = partial(call.respond, 200, b"content-type: text/plain\r\n", bytes(call.body))
         if holding:
@@ -61,7 +61,7 @@ class Listener:
         return connection
 
 
-def reject(call: Call, status: int, name: str, found: str, expected: str) -> None:
+def reject(call: HttpCall, status: int, name: str, found: str, expected: str) -> None:
     call.respond(status, b"content-type: text/plain\r\n", f"{name}: {found}, {expected}".encode())
 
 
@@ -75,9 +75,11 @@ def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         bound.listen(64)
-        server = uvicorn.Server(uvicorn.Config(app, http=Wire, log_config=None, lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app, http=HttpProtocol, log_config=None, lifespan="off"))
         made = Listener(bound.getsockname()[1], server)
-        monkeypatch.setattr(Wire, "door", Door(made.take, reject, MOST_BODY, CONNECTIONS), raising=False)
+        monkeypatch.setattr(
+            HttpProtocol, "limiter", ConnectionLimiter(made.take, reject, MOST_BODY, CONNECTIONS), raising=False
+        )
         thread = threading.Thread(target=server.run, args=([bound],))
         thread.start()
         yield made
@@ -129,7 +131,7 @@ def test_what_is_too_much_ends_after_its_answer(listener: Listener) -> None:
     """5.12: each with an answer that says so; nobody is cut off."""
     with ExitStack() as held:
         three = [held.enter_context(listener.connect()) for _ in range(3)]
-        Wire.door.surplus = 2
+        HttpProtocol.limiter.surplus = 2
         answers = []
         for connection in three:
             answers.append(ask(connection, b"body"))
@@ -218,7 +220,7 @@ def test_the_longest_idle_connection_makes_room_and_none_that_waits_for_its_answ
         idle = [listener.connect() for _ in range(3 * CONNECTIONS)]
         assert ask(idle[-1], b"newest")
         assert all(closed(connection) for connection in idle[:CONNECTIONS])
-        assert len(Wire.door.inside) <= CONNECTIONS
+        assert len(HttpProtocol.limiter.inside) <= CONNECTIONS
         assert all(ask(connection, b"after") for connection in (known, *idle[2 - CONNECTIONS :]))
         with listener.connect() as another:  # now all have asked something, and the one that waits is the oldest
             assert ask(another, b"another")

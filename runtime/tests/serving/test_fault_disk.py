@@ -8,9 +8,9 @@ import pytest
 from mlsd.features.snapshot import current
 from mlsd.prediction_log.writer import read_records
 from support import small_disk
+from support.connection import ClientConnection, request
 from support.gameday import Seen
 from support.model_server import Server, candidates
-from support.wire import Wire, request
 
 pytestmark = pytest.mark.slow
 
@@ -19,8 +19,8 @@ DROPPED = "mlsd_feature_log_dropped_total"
 SOON_S = 60.0
 
 
-def ask(wire: Wire, body: bytes, name: str) -> int:
-    answer = wire.ask(request(body, f"x-request-id: {name}"))
+def ask(connection: ClientConnection, body: bytes, name: str) -> int:
+    answer = connection.ask(request(body, f"x-request-id: {name}"))
     assert answer is not None
     return answer.status
 
@@ -30,11 +30,11 @@ def test_a_full_disk_costs_records_and_not_one_answer(attacked: Server, seen: Se
     """The log's own small disk is filled to the last byte under a running server, and emptied again."""
     folder = attacked.home.feature_log
     body = json.dumps({"user_id": 39, "candidates": candidates(current(attacked.home), 300)}).encode()
-    with Wire(int(attacked.url.rpartition(":")[2])) as wire:
-        assert ask(wire, body, "before") == 200
+    with ClientConnection(int(attacked.url.rpartition(":")[2])) as connection:
+        assert ask(connection, body, "before") == 200
         before = attacked.metrics()[DROPPED]
         with small_disk.full(attacked.process, folder) as told:
-            codes = [ask(wire, body, f"lost-{k}") for k in range(REQUESTS)]
+            codes = [ask(connection, body, f"lost-{k}") for k in range(REQUESTS)]
             until = time.monotonic() + SOON_S
             while (lost := attacked.metrics()[DROPPED] - before) < REQUESTS - 2 and time.monotonic() < until:
                 time.sleep(0.05)
@@ -45,7 +45,7 @@ def test_a_full_disk_costs_records_and_not_one_answer(attacked: Server, seen: Se
         while not any(name.startswith("after-") for name in kept):
             assert time.monotonic() < until
             number += 1
-            ask(wire, body, f"after-{number}")
+            ask(connection, body, f"after-{number}")
             time.sleep(0.05)
             kept = {record.request_id for record in read_records(small_disk.seen_by(attacked.process, folder))}
     assert "before" in kept

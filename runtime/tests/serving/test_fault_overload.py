@@ -23,16 +23,16 @@ from mlsd.design.design import Design
 from mlsd.features.snapshot import current
 from mlsd.local import processes, stack
 from mlsd.local.ports import find_ports
-from mlsd.local.target import LocalPlane, model_server, process_name
+from mlsd.local.target import LocalTarget, model_server, process_name
 from mlsd.prediction_log.writer import read_records
 from mlsd.problem.problem import Problem
+from support.connection import ClientConnection, request
 from support.gameday import Seen
 from support.miniature import first_free_port
 from support.model_server import candidates, store_items, store_users, train
 from support.open_loop import OpenLoop, Outcomes, closed_loop_rate, send
 from support.two_slots import Stack, Trained
 from support.waiting import within
-from support.wire import Wire, request
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, patient_design: Design, proble
             patch.setenv(f"MLSD_{name}", str(value))
         patch.setattr("mlsd.local.target.READY_S", 300.0)  # two at once, in the background, on a machine that tests
         ports, launch = find_ports(), model_server(design, home, models)
-        plane = LocalPlane(design, home, ports, lambda slot, port, release, _: launch(slot, port, release, True))
+        plane = LocalTarget(design, home, ports, lambda slot, port, release, _: launch(slot, port, release, True))
         second = models.describe(2)
         release = Release(id=2, model_version=2, model_digest=second.digest)
         try:
@@ -193,7 +193,7 @@ def test_a_new_worker_gets_its_share_of_old_connections(two: Stack, seen: Seen) 
 def test_half_requests_do_not_hold_up_the_edge(two: Stack, seen: Seen) -> None:
     with ExitStack() as held:
         for _ in range(400):
-            held.enter_context(Wire(two.ports.edge)).send(two.ask(0)[:-20])
+            held.enter_context(ClientConnection(two.ports.edge)).send(two.ask(0)[:-20])
         found = send(two.ports.edge, two.ask, rate=40, seconds=0.5)
     assert set(found.codes) <= {200, 429}
     assert found.codes[200]

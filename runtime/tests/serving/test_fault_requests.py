@@ -15,9 +15,9 @@ from mlsd.features.online_stores.sqlite import table_name
 from mlsd.features.snapshot import current
 from mlsd.features.values import entity_key
 from mlsd.problem.problem import Problem
+from support.connection import Answer, ClientConnection, request
 from support.gameday import Seen
 from support.model_server import Server, candidates
-from support.wire import Answer, Wire, request
 
 pytestmark = pytest.mark.slow
 
@@ -34,8 +34,8 @@ def port(attacked: Server) -> int:
 
 
 @pytest.fixture
-def wire(port: int) -> Iterator[Wire]:
-    with Wire(port) as connection:
+def connection(port: int) -> Iterator[ClientConnection]:
+    with ClientConnection(port) as connection:
         yield connection
 
 
@@ -63,7 +63,7 @@ def refused(answer: Answer | None, status: int) -> dict[str, str]:
 
 
 @pytest.mark.fault("NaN/Inf/1e400 in request", "400 that names the field, counted; never 200 + null")
-def test_a_number_that_is_none_is_refused_by_field(attacked: Server, wire: Wire, seen: Seen) -> None:
+def test_a_number_that_is_none_is_refused_by_field(attacked: Server, connection: ClientConnection, seen: Seen) -> None:
     """BentoML's own parsing answers 200 with a null score to all of these (FIELD-NOTES, part 1, 5)."""
     places = {
         "user_id": b'{"user_id": @, "candidates": [1]}',
@@ -75,7 +75,7 @@ def test_a_number_that_is_none_is_refused_by_field(attacked: Server, wire: Wire,
     before = counted(attacked).get("400", 0)
     for field, body in places.items():
         for literal in literals:
-            assert refused(wire.ask(request(body.replace(b"@", literal))), 400)["field"] == field, literal
+            assert refused(connection.ask(request(body.replace(b"@", literal))), 400)["field"] == field, literal
     sent = len(places) * len(literals)
     assert counted(attacked)["400"] - before == sent
     seen(f"{sent} of {sent} are 400 by field and counted")
@@ -83,7 +83,7 @@ def test_a_number_that_is_none_is_refused_by_field(attacked: Server, wire: Wire,
 
 @pytest.mark.fault("Unknown/extra/missing feature", "400 or default per contract; extra forbidden")
 def test_fields_and_features_that_are_unknown_or_missing(
-    attacked: Server, wire: Wire, patient_design: Design, problem: Problem, seen: Seen
+    attacked: Server, connection: ClientConnection, patient_design: Design, problem: Problem, seen: Seen
 ) -> None:
     """In a request a field too many or too few is 400; in the store a lost feature is a default, a new one nothing."""
     for content, field in (
@@ -93,7 +93,7 @@ def test_fields_and_features_that_are_unknown_or_missing(
         ({"user_id": 1}, "candidates"),
         ({"User_id": 1, "candidates": [1]}, "User_id"),
     ):
-        assert refused(wire.ask(request(json.dumps(content).encode())), 400)["field"] == field
+        assert refused(connection.ask(request(json.dumps(content).encode())), 400)["field"] == field
     view, columns = next(iter(problem.user_views.items()))
     table, key = table_name(patient_design.name, view), entity_key("user_id", 39)
     asked = request(json.dumps({"user_id": 39, "candidates": candidates(current(attacked.home), 50)}).encode())
@@ -102,7 +102,7 @@ def test_fields_and_features_that_are_unknown_or_missing(
         rename = f"UPDATE {table} SET feature_name = 'new' WHERE entity_key = ? AND feature_name = ?"
         assert store.execute(rename, (key, lost)).rowcount == 1
     store.close()
-    answer = wire.ask(asked)
+    answer = connection.ask(asked)
     assert answer is not None
     assert answer.status == 200
     assert "unknown_user" not in answer.content["degraded"]
@@ -128,13 +128,13 @@ def test_a_body_of_any_size_or_depth_costs_no_memory(
     }
     before, slowest = memory_mib(attacked), 0.0
     for name, (data, status) in bodies.items():
-        with Wire(port) as wire:
+        with ClientConnection(port) as connection:
             began = time.perf_counter()
-            answer = wire.ask(data)
+            answer = connection.ask(data)
             slowest = max(slowest, time.perf_counter() - began)
             assert refused(answer, status)["field"] in {"body", "user_id"}, name
-    with Wire(port) as wire:
-        good = wire.ask(request(GOOD.ljust(limit)))
+    with ClientConnection(port) as connection:
+        good = connection.ask(request(GOOD.ljust(limit)))
     assert good is not None
     assert good.status == 200
     grown = memory_mib(attacked) - before
@@ -146,14 +146,14 @@ def test_a_body_of_any_size_or_depth_costs_no_memory(
 @pytest.mark.fault("Hostile headers", "never echoed, bounded; 431 or closed; nobody else waits")
 def test_headers_are_bounded_and_never_echoed(attacked: Server, port: int, seen: Seen) -> None:
     """A request id is taken over only when harmless; headers have a limit as the body has."""
-    with Wire(port) as wire:
+    with ClientConnection(port) as connection:
         for value in ("a b", "a\tset-cookie: x", "é", "a" * 129, '";drop', "%0d%0aset-cookie:x", "", "<script>"):
-            answer = wire.ask(request(GOOD, f"x-request-id: {value}"))
+            answer = connection.ask(request(GOOD, f"x-request-id: {value}"))
             assert answer is not None
             assert answer.status == 200, value
             assert len(answer.headers["x-request-id"]) == 32
             assert "set-cookie" not in answer.headers
-        kept = wire.ask(request(GOOD, "x-request-id: kept-1"))
+        kept = connection.ask(request(GOOD, "x-request-id: kept-1"))
         assert kept is not None
         assert (kept.headers["x-request-id"], kept.content["request_id"]) == ("kept-1", "kept-1")
     before = memory_mib(attacked)
@@ -165,7 +165,7 @@ def test_headers_are_bounded_and_never_echoed(attacked: Server, port: int, seen:
     }
     slowest = 0.0
     for name, data in floods.items():
-        with Wire(port) as attacker, Wire(port) as other:
+        with ClientConnection(port) as attacker, ClientConnection(port) as other:
             attacker.send(data)
             began = time.perf_counter()
             healthy = other.ask(HEALTH)
@@ -185,17 +185,17 @@ def test_a_client_that_leaves_half_way_is_no_error_of_ours(attacked: Server, por
     """`upgrade` is ignored or refused: a request that asks for another protocol must not hang."""
     before = {code: count for code, count in counted(attacked).items() if code >= "500"}
     for _ in range(30):
-        with Wire(port) as wire:
-            wire.send(request(GOOD)[:-10])
-        with Wire(port) as wire:
-            wire.send(request(GOOD))
+        with ClientConnection(port) as connection:
+            connection.send(request(GOOD)[:-10])
+        with ClientConnection(port) as connection:
+            connection.send(request(GOOD))
     for wanted in ("websocket", "h2c", "nonsense"):
         upgrade = ("connection: upgrade", f"upgrade: {wanted}", "sec-websocket-key: eA==", "sec-websocket-version: 13")
-        with Wire(port, timeout_s=PATIENCE_S) as wire:
-            answer = wire.ask(request(GOOD, *upgrade))
+        with ClientConnection(port, timeout_s=PATIENCE_S) as connection:
+            answer = connection.ask(request(GOOD, *upgrade))
             assert answer is None or answer.status in {200, 400, 403, 404, 426}, wanted
-    with Wire(port) as wire:
-        assert (alive := wire.ask(request(GOOD)))
+    with ClientConnection(port) as connection:
+        assert (alive := connection.ask(request(GOOD)))
         assert alive.status == 200
     assert {code: count for code, count in counted(attacked).items() if code >= "500"} == before
     assert "Traceback" not in attacked.log.read_text()
@@ -208,9 +208,9 @@ def test_slow_and_idle_connections_are_bounded(attacked: Server, port: int, seen
     half = request(GOOD)
     kinds = (b"", b"POST /rank HT", half[: half.index(b"content-length")], half[:-5])
     with ExitStack() as stack:
-        opened = [stack.enter_context(Wire(port, timeout_s=PATIENCE_S)) for _ in range(600)]
-        for at, wire in enumerate(opened):
-            wire.send(kinds[at % len(kinds)])
+        opened = [stack.enter_context(ClientConnection(port, timeout_s=PATIENCE_S)) for _ in range(600)]
+        for at, connection in enumerate(opened):
+            connection.send(kinds[at % len(kinds)])
         waits = []
         new = httpx.Limits(max_keepalive_connections=0)  # a connection each time
         with httpx.Client(timeout=PATIENCE_S, limits=new) as client:
@@ -221,7 +221,11 @@ def test_slow_and_idle_connections_are_bounded(attacked: Server, port: int, seen
         assert max(waits) < 5
         held = sum(len(process.net_connections("tcp")) for process in attacked.process.children(recursive=True))
         began = time.monotonic()
-        codes = {answer.status if (answer := wire.answer()) else 0 for at, wire in enumerate(opened) if at % len(kinds)}
+        codes = {
+            answer.status if (answer := connection.answer()) else 0
+            for at, connection in enumerate(opened)
+            if at % len(kinds)
+        }
         gone = time.monotonic() - began
     assert held < 600
     assert codes <= {0, 400, 408, 503}

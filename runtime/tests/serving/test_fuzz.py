@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.specs.openapi import checks
 
 from support import fuzzers
+from support.connection import Answer, ClientConnection, request, strict
 from support.gameday import Seen
 from support.model_server import Server
-from support.wire import Answer, Wire, request, strict
 
 pytestmark = pytest.mark.slow
 
@@ -77,12 +77,12 @@ class Barrage:
     def http(self, stream: Iterator[bytes], count: int) -> None:
         """Well-formed HTTP on a few connections that are kept until the server closes them."""
         with ExitStack() as stack:
-            wires: dict[int, Wire] = {}
+            wires: dict[int, ClientConnection] = {}
             while batch := list(islice(stream, min(SIDE_BY_SIDE, count))):
                 count -= len(batch)
                 for lane, data in enumerate(batch):
                     if lane not in wires:
-                        wires[lane] = stack.enter_context(Wire(self.port, 60))
+                        wires[lane] = stack.enter_context(ClientConnection(self.port, 60))
                     wires[lane].send(data)
                 for lane, data in enumerate(batch):
                     answer = wires[lane].answer()
@@ -121,7 +121,7 @@ class Barrage:
             body = prepared.body if isinstance(prepared.body, bytes) else (prepared.body or "").encode()
             lines = [f"{name}: {value}" for name, value in prepared.headers.items() if name != "Content-Length"]
             data = request(body, *lines, path=prepared.path_url)
-            answer = wire.ask(data)
+            answer = connection.ask(data)
             self.codes[judge(answer, data)] += 1
             assert answer is not None
             assert answer.status in {200, 429} or not fuzzers.acceptable(body), data  # 1.0 is an integer to the schema
@@ -129,7 +129,7 @@ class Barrage:
             told = schemathesis.Response(answer.status, headers, answer.body, prepared, 0.0, verify=False)
             case.validate_response(told, checks=CONFORMS)
 
-        with Wire(self.port, 60) as wire:
+        with ClientConnection(self.port, 60) as connection:
             send()
 
 

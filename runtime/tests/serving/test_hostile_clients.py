@@ -11,9 +11,9 @@ import pytest
 from mlsd.core.home import Home
 from mlsd.design.design import Design
 from mlsd.problem.problem import Problem
+from support.connection import ClientConnection, request
 from support.gameday import Seen
 from support.model_server import Server, asked, running, train
-from support.wire import Wire, request
 
 pytestmark = pytest.mark.slow
 
@@ -50,8 +50,8 @@ def body(server: Server, user: int) -> bytes:
 def test_half_a_surrogate_pair_is_named_and_takes_no_place(server: Server, seen: Seen) -> None:
     """A name that no answer can hold once kept its connection for ever."""
     for _ in range(2 * PLACES):
-        with Wire(port(server)) as wire:
-            answer = wire.ask(request(HALF_A_PAIR))
+        with ClientConnection(port(server)) as connection:
+            answer = connection.ask(request(HALF_A_PAIR))
         assert answer is not None and answer.status == 400
         assert answer.content["error"]["field"] == "\\ud800"
     assert httpx.get(f"{server.url}/readyz", timeout=10).status_code == 200
@@ -60,8 +60,8 @@ def test_half_a_surrogate_pair_is_named_and_takes_no_place(server: Server, seen:
 
 @pytest.mark.parametrize("line", ["CONNECT x:443", "GET x:443", "POST http://", "OPTIONS *"])
 def test_a_target_that_is_no_path_is_refused_without_a_traceback(server: Server, line: str) -> None:
-    with Wire(port(server)) as wire:
-        answer = wire.ask(f"{line} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    with ClientConnection(port(server)) as connection:
+        answer = connection.ask(f"{line} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
     assert answer is not None and answer.status in {400, 404, 405}
     assert "Traceback" not in server.log.read_text()
 
@@ -70,10 +70,10 @@ def test_a_slow_sender_waits_for_itself_only(server: Server) -> None:
     """The time that a body takes to come is no queue: nothing is pruned or refused for it on an idle server."""
     whole = request(body(server, 39))
     cut = whole.index(b"\r\n\r\n") + 4
-    with Wire(port(server)) as wire:
-        wire.send(whole[:cut])
+    with ClientConnection(port(server)) as connection:
+        connection.send(whole[:cut])
         time.sleep(1.2)
-        answer = wire.ask(whole[cut:])
+        answer = connection.ask(whole[cut:])
     assert answer is not None and answer.status == 200
     assert "pruned" not in answer.content["degraded"]
     assert float(answer.headers["server-timing"].rpartition("service;dur=")[2]) < 1000
@@ -87,13 +87,13 @@ def memory(server: Server) -> int:
 def test_trailers_are_neither_kept_nor_endless(server: Server, seen: Seen) -> None:
     server.rank(asked(server, 39))
     before, most, status = memory(server), 0, 0
-    with Wire(port(server)) as wire:
-        wire.send(b"POST /rank HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
+    with ClientConnection(port(server)) as connection:
+        connection.send(b"POST /rank HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
         sent = 0
-        while sent < 64 * 2**20 and wire.send(b"a:\r\n" * 8192):
+        while sent < 64 * 2**20 and connection.send(b"a:\r\n" * 8192):
             sent += 4 * 8192
             most = max(most, memory(server) - before)
-        answer = wire.answer()
+        answer = connection.answer()
         status = answer.status if answer is not None else 0
     assert sent < 64 * 2**20
     assert most < GROWTH

@@ -15,16 +15,16 @@ from mlsd.models.selection import compile_engine
 from mlsd.problem.problem import Problem
 from mlsd.serving.loading import model_loader
 from mlsd.serving.loading.bundle_loading import load_model
-from mlsd.serving.loading.model_loader import Keeper
+from mlsd.serving.loading.model_loader import ModelLoader
 from support.boosters import boosted, bundled
 from support.gameday import Seen
 from support.model_server import train
 from support.waiting import within
 
 
-def keep(home: Home, design: Design, problem: Problem, release: Release) -> tuple[Keeper, list[str]]:
+def keep(home: Home, design: Design, problem: Problem, release: Release) -> tuple[ModelLoader, list[str]]:
     put: list[str] = []
-    return Keeper(release, design, problem, current(home), home, lambda bundle: put.append(bundle.engine)), put
+    return ModelLoader(release, design, problem, current(home), home, lambda bundle: put.append(bundle.engine)), put
 
 
 def test_a_server_starts_compiled_when_training_has_left_the_object(
@@ -41,7 +41,7 @@ def test_a_server_starts_compiled_when_training_has_left_the_object(
 def test_a_model_of_another_project_is_refused(
     served_home: Home, patient_design: Design, problem: Problem, monkeypatch: pytest.MonkeyPatch, seen: Seen
 ) -> None:
-    monkeypatch.setattr(model_loader, "bring", lambda *_: None)
+    monkeypatch.setattr(model_loader, "fetch_bundle", lambda *_: None)
     folder = served_home.models / "foreign"
     digest = bundled(folder, boosted())
     release = Release(release_id=1, model_version=9, model_dir=str(folder), model_digest=digest)
@@ -66,7 +66,7 @@ def test_an_error_that_nobody_foresaw_is_not_the_last_try(
         return load_model(*arguments)
 
     monkeypatch.setattr(model_loader, "load_model", load)
-    monkeypatch.setattr(model_loader, "bring", lambda *_: None)
+    monkeypatch.setattr(model_loader, "fetch_bundle", lambda *_: None)
     monkeypatch.setattr(model_loader, "RETRY_S", 0.01)
     keeper, put = keep(served_home, design, problem, release)
     assert within(60, lambda: len(put) > 0)

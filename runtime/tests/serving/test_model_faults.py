@@ -21,7 +21,7 @@ from mlsd.design.design import Design
 from mlsd.features.snapshot import current
 from mlsd.local import processes, stack, status
 from mlsd.local.ports import find_ports
-from mlsd.local.target import local_plane
+from mlsd.local.target import local_target
 from mlsd.prediction_log.writer import read_records
 from mlsd.problem.problem import Problem
 from mlsd.registry import fetch
@@ -58,7 +58,7 @@ def test_a_registry_that_never_answers_is_given_up(
         monkeypatch.setenv("MLSD_MLFLOW_URL", url)
         started = time.monotonic()
         with pytest.raises(Exception, match="no result within 2 s"):
-            fetch.bring(1, "0" * 64, 2.0)
+            fetch.fetch_bundle(1, "0" * 64, 2.0)
         gave_up = time.monotonic() - started
     digest = bundled(home.models / "new", boosted())
     (home.models / "new").rename(home.models / f"1-{digest[:12]}")
@@ -172,13 +172,13 @@ def test_the_stack_comes_up_without_a_registry(
         body = {"user_id": 39, "candidates": candidates(current(served), 20)}
         try:
             started = time.monotonic()
-            up = stack.start(patient_design, served, *local_plane(patient_design, served, ports), [])
+            up = stack.start(patient_design, served, *local_target(patient_design, served, ports), [])
             took = time.monotonic() - started
             assert up.passed
             assert httpx.post(f"{ports.edge_url}/rank", json=body, timeout=ANSWER_S).json()["degraded"] == []
             stack.down(served)
             shutil.rmtree(release.model_dir)
-            up = stack.start(patient_design, served, *local_plane(patient_design, served, ports), [])
+            up = stack.start(patient_design, served, *local_target(patient_design, served, ports), [])
             answer = httpx.post(f"{ports.edge_url}/rank", json=body, timeout=ANSWER_S)
             assert not up.passed and "popular items only" in up.checks[0].measured
             assert answer.status_code == 200 and "model_unavailable" in answer.json()["degraded"]

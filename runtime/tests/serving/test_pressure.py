@@ -15,7 +15,7 @@ from mlsd.core.home import Home
 from mlsd.design.design import Design
 from mlsd.features.snapshot import current
 from mlsd.problem.problem import Problem
-from mlsd.serving.dispatch.worker_pool import MOST_STUCK, share_of_cores
+from mlsd.serving.dispatch.worker_pool import MAX_STUCK, share_of_cores
 from mlsd.serving.inference.replay import replay
 from support.feature_log_wait import logged
 from support.gameday import Seen
@@ -106,7 +106,7 @@ def test_planted_faults_and_metrics_are_of_all_workers(server: Server) -> None:
 @pytest.mark.fault("Scorer hangs", "popular items at the hop's deadline, threads bounded, whole again after it")
 def test_a_scorer_that_hangs_is_cut_off_at_its_deadline(server: Server, seen: Seen) -> None:
     """5.05: first each request waits for its own deadline; with all threads stuck nobody waits any more."""
-    stuck = MOST_STUCK + THREADS
+    stuck = MAX_STUCK + THREADS
     count = stuck + 5
     plant(server, hang_ms=750 * count)  # longer than all of them take
     taken, reasons = [], []
@@ -125,8 +125,8 @@ def test_a_scorer_that_hangs_is_cut_off_at_its_deadline(server: Server, seen: Se
     assert reasons == ["inference_timeout"] * count
     assert INFERENCE_MS / 1e3 <= np.median(taken[:stuck]) < 4.0  # the hang is longer
     assert min(taken[stuck:]) < INFERENCE_MS / 1e3
-    assert most <= calm + MOST_STUCK
-    assert server.metrics()["mlsd_stuck_threads_total"] >= MOST_STUCK
+    assert most <= calm + MAX_STUCK
+    assert server.metrics()["mlsd_stuck_threads_total"] >= MAX_STUCK
     each_ms = np.median(taken[:stuck]) * 1e3
     seen(f"{count} of {count} popular, {stuck} after {each_ms:.0f} ms; {most} threads at most, {calm} after it")
 

@@ -1,4 +1,4 @@
-"""What refusing requests costs those who are let in, and the workers of a server as peers."""
+"""What refusing requests costs those who are let in, and the workers of a server as balancer."""
 
 import asyncio
 import subprocess
@@ -10,16 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlsd.serving.http.connection_balancer import Peers, join
-from mlsd.serving.http.delayed_rejections import Refusals
+from mlsd.serving.http.connection_balancer import ConnectionBalancer, join
+from mlsd.serving.http.delayed_rejections import DelayedRejections
 
 PEER = """
 import sys
 from pathlib import Path
-from mlsd.serving.http.connection_balancer import Peers
-peers = Peers(Path(sys.argv[1]))
+from mlsd.serving.http.connection_balancer import ConnectionBalancer
+balancer = ConnectionBalancer(Path(sys.argv[1]))
 for line in sys.stdin:
-    print(peers.surplus(int(line)), flush=True)
+    print(balancer.surplus(int(line)), flush=True)
 """
 
 
@@ -29,7 +29,7 @@ class Loop:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rests: list[float] = []
         self.sent: list[tuple[str, float]] = []
-        self.refusals = Refusals(held_s=0.06, rest_s=0.002)
+        self.refusals = DelayedRejections(held_s=0.06, rest_s=0.002)
         clock = SimpleNamespace(perf_counter=time.perf_counter, sleep=self.rests.append)  # other threads sleep on
         monkeypatch.setattr("mlsd.serving.http.delayed_rejections.time", clock)
 
@@ -110,7 +110,7 @@ class Peer:
 
 def test_a_worker_ends_half_of_what_it_has_too_much(tmp_path: Path) -> None:
     """5.12: no worker is left with most of the connections; a dead one counts for nothing."""
-    own, other = Peers(tmp_path), Peer(tmp_path)
+    own, other = ConnectionBalancer(tmp_path), Peer(tmp_path)
     try:
         assert other.surplus(0) == 0
         assert own.surplus(10) == 3  # 5 each: half of 5, rounded up
@@ -137,7 +137,7 @@ def test_a_worker_that_cannot_see_the_others_keeps_its_connections(
     """A full or broken disk costs the even share, not the sweep that ends slow senders, and not the start."""
     (tmp_path / "file").write_text("")
     assert join(tmp_path / "file" / "workers") is None
-    own, other = Peers(tmp_path), Peer(tmp_path)
+    own, other = ConnectionBalancer(tmp_path), Peer(tmp_path)
     try:
         assert other.surplus(0) == 0
         assert own.surplus(10) == 3

@@ -16,14 +16,14 @@ from mlsd.core.home import Home
 from mlsd.design.design import Design
 from mlsd.features.snapshot import current
 from mlsd.models.bundle import ModelRefused
-from mlsd.models.release import RELEASE, Release, told_release
+from mlsd.models.release import RELEASE, Release, release_from_env
 from mlsd.prediction_log.writer import read_records
 from mlsd.problem.problem import Problem
 from mlsd.serving.launch import environment
 from mlsd.serving.loading.bundle_loading import load_model
+from support.connection import ClientConnection, request
 from support.model_server import ANSWER_S, Server, asked, faults, running, train
 from support.waiting import within
-from support.wire import Wire, request
 
 pytestmark = pytest.mark.slow
 
@@ -95,10 +95,10 @@ def test_a_process_that_was_told_nothing_says_so(monkeypatch: pytest.MonkeyPatch
     for text in ("", "{", "{}", '{"release_id": 1}'):
         monkeypatch.setenv(RELEASE, text)
         with pytest.raises(UserError, match=RELEASE):
-            told_release()
+            release_from_env()
     release = Release(release_id=1, model_version=2, model_dir="x", model_digest="y")
     monkeypatch.setenv(RELEASE, release.model_dump_json())
-    assert told_release() == release
+    assert release_from_env() == release
 
 
 class Told:
@@ -130,12 +130,12 @@ def test_sigterm_takes_readiness_away_then_finishes_what_is_in_flight_and_keeps_
         assert within(200, lambda: httpx.get(f"{server.url}/readyz", timeout=ANSWER_S).status_code == 200)
         assert faults(server, slow_ms=3000) == 200
         body = json.dumps(asked(server, 39, count=10)).encode()
-        with Wire(int(server.url.rpartition(":")[2]), ANSWER_S) as wire:
+        with ClientConnection(int(server.url.rpartition(":")[2]), ANSWER_S) as connection:
             polling = caller.submit(told.ask, server)
-            wire.send(request(body, "x-request-id: last"))
+            connection.send(request(body, "x-request-id: last"))
             assert told.more()  # so the request before is in flight
             server.process.terminate()
-            answer = wire.answer()
+            answer = connection.answer()
         polling.result(60)
         assert answer is not None and answer.status == 200
         assert set(told.codes) - {200} == {503}

@@ -14,11 +14,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mlsd.serving.http import protocol
-from mlsd.serving.http.connection_limiter import Call, Door
-from mlsd.serving.http.protocol import Wire
+from mlsd.serving.http.connection_limiter import ConnectionLimiter, HttpCall
+from mlsd.serving.http.protocol import HttpProtocol
+from support.connection import request
 from support.gameday import Seen
 from support.waiting import within
-from support.wire import request
 
 ANSWER = bytes(32 * 2**20)  # more than the kernel takes for somebody who does not read
 LARGE = Starlette(routes=[Route("/large", lambda _: Response(ANSWER))])
@@ -29,16 +29,16 @@ class Loud:
     """A server whose every answer is larger than all buffers."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[HttpCall] = []
         self.port = 0
 
-    def take(self, call: Call) -> None:
+    def take(self, call: HttpCall) -> None:
         self.calls.append(call)
         asyncio.get_running_loop().call_soon(call.respond, 200, b"content-type: text/plain\r\n", ANSWER)
 
     @contextmanager
     def serving(self, loop: str) -> Iterator[threading.Thread]:
-        config = uvicorn.Config(LARGE, http=Wire, loop=loop, log_config=None, lifespan="off")
+        config = uvicorn.Config(LARGE, http=HttpProtocol, loop=loop, log_config=None, lifespan="off")
         server = uvicorn.Server(config)
         with socket.create_server(("127.0.0.1", 0)) as bound:
             self.port = bound.getsockname()[1]
@@ -61,7 +61,7 @@ class Loud:
 def loud(monkeypatch: pytest.MonkeyPatch) -> Loud:
     found = Loud()
     monkeypatch.setattr(protocol, "UNREAD_S", 0.5)
-    monkeypatch.setattr(Wire, "door", Door(found.take, lambda *_: None, 1000, 8), raising=False)
+    monkeypatch.setattr(HttpProtocol, "limiter", ConnectionLimiter(found.take, lambda *_: None, 1000, 8), raising=False)
     return found
 
 
@@ -71,7 +71,7 @@ def test_who_asks_again_without_reading_is_cut_off(loud: Loud, loop: str, seen: 
     with loud.serving(loop), loud.connect() as deaf:
         loud.ask(deaf)
         deaf.sendall(request(b"{}"))
-        assert within(20, lambda: len(Wire.door.inside) == 0)
+        assert within(20, lambda: len(HttpProtocol.limiter.inside) == 0)
         assert len(loud.calls) == 1
     seen("cut off at its second request")
 
@@ -82,8 +82,8 @@ def test_who_reads_no_other_answer_either_is_let_go(loud: Loud, loop: str, monke
     monkeypatch.setattr(protocol, "OTHER_S", 0.5)
     with loud.serving(loop), loud.connect() as deaf:
         deaf.sendall(request(b"", method="GET", path="/large"))
-        assert within(20, lambda: len(Wire.door.inside) == 1)
-        assert within(20, lambda: len(Wire.door.inside) == 0)
+        assert within(20, lambda: len(HttpProtocol.limiter.inside) == 1)
+        assert within(20, lambda: len(HttpProtocol.limiter.inside) == 0)
 
 
 @pytest.mark.parametrize("loop", LOOPS)

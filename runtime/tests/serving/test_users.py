@@ -12,7 +12,7 @@ import pytest
 from mlsd.features.online_stores.sqlite import UserRow
 from mlsd.serving.dispatch.circuit_breaker import Breaker
 from mlsd.serving.inference import users as module
-from mlsd.serving.inference.users import Blocking, Row, StoreOpen, UserStore
+from mlsd.serving.inference.users import Blocking, CircuitOpenError, Row, UserStore
 from support.waiting import within
 
 ROW = UserRow(values=np.ones(3, np.float32), written={"user": datetime(2026, 1, 1, tzinfo=UTC)})
@@ -133,13 +133,13 @@ def test_after_failures_in_a_row_nobody_waits_and_one_tries_now_and_then() -> No
         await failing(OSError)
         assert changes == [True]
         asked = len(store.asked)
-        await failing(StoreOpen, 50)
+        await failing(CircuitOpenError, 50)
         clock.now = 0.99
-        await failing(StoreOpen)
+        await failing(CircuitOpenError)
         assert len(store.asked) == asked
         clock.now = 1.01
         await failing(OSError)
-        await failing(StoreOpen, 50)
+        await failing(CircuitOpenError, 50)
         assert len(store.asked) == asked + 1
         store.answer = ROW
         clock.now = 2.1
@@ -193,12 +193,12 @@ def test_reads_that_hang_hold_few_threads_and_the_store_comes_back(monkeypatch: 
     monkeypatch.setattr(module, "HANGS_S", 0.05)
     assert within(20, lambda: store.hangs)
     for _ in range(50):
-        with pytest.raises(StoreOpen):
+        with pytest.raises(CircuitOpenError):
             users.read_here(1)
     for _ in range(FAILURES):
         users.gave_up()
     time.sleep(0.1)  # until the breaker would let one try
-    with pytest.raises(StoreOpen):
+    with pytest.raises(CircuitOpenError):
         users.read_here(1)
     assert sum(file.asked for file in files) == len(hanging)
     go.set()

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from support.wire import request
+from support.connection import request
 
 TOKENS = (
     b"NaN", b"-Infinity", b"1e400", b"-1e400", b"1e308", b"-0", b"0.0", b"9223372036854775808", b"1" * 400, b"1e9999",

@@ -21,7 +21,7 @@ from mlsd.delivery.releases.records import Model, Release
 from mlsd.design.design import Design
 from mlsd.local import stack
 from mlsd.local.ports import COUNT, Ports, find_ports, require_free
-from mlsd.local.target import LocalPlane
+from mlsd.local.target import LocalTarget
 
 UPSTREAM = Path(__file__).with_name("upstream.py")
 CANDIDATES = list(range(1, 41))
@@ -73,8 +73,8 @@ class Miniature:
         return Ledger(self.home.releases_db)
 
     @property
-    def plane(self) -> LocalPlane:
-        return LocalPlane(self.design, self.home, self.ports, self._launch)
+    def plane(self) -> LocalTarget:
+        return LocalTarget(self.design, self.home, self.ports, self._launch)
 
     def _launch(self, slot: Slot, port: int, release: Release, allow_faults: bool) -> tuple[list[str], dict[str, str]]:
         told = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import httptools
 import numpy as np
 
-from support.wire import Answer
+from support.connection import Answer
 
 MakeRequest = Callable[[int], bytes]
 LATE_S = 10.0

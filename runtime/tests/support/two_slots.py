@@ -13,7 +13,7 @@ from mlsd.delivery.releases.records import Model, Release
 from mlsd.design.design import Design
 from mlsd.local import processes
 from mlsd.local.ports import Ports
-from mlsd.local.target import LocalPlane, process_name
+from mlsd.local.target import LocalTarget, process_name
 from mlsd.models import release as serving
 from support.miniature import ListedModels
 
@@ -37,7 +37,7 @@ class Stack:
     """Release 1 in slot a is champion, release 2 runs in slot b; Envoy is in front of them."""
 
     home: Home
-    plane: LocalPlane
+    plane: LocalTarget
     design: Design
     ports: Ports
     asked: list[bytes]

@@ -18,11 +18,11 @@ import numpy as np
 import orjson
 
 from mlsd.core.home import find_home
-from mlsd.models.release import SLOT, told_release
+from mlsd.models.release import SLOT, release_from_env
 from mlsd.prediction_log.record import Record
 from mlsd.prediction_log.writer import FeatureLog
 
-RELEASE = told_release()
+RELEASE = release_from_env()
 LOG = FeatureLog(find_home().feature_log, os.environ[SLOT], 1000, 30)
 FAULTS: dict[str, Any] = {"slow_ms": 0.0, "invert": False, "error": False}
 LIMITS: dict[str, float] = orjson.loads(os.environ.get("TEST_LIMITS", "{}"))

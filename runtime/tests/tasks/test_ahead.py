@@ -13,7 +13,7 @@ from mlsd.design.design import Design
 from mlsd.features.snapshot import current as current_snapshot
 from mlsd.problem.problem import Problem
 from mlsd.tasks.ranking.batch import precomputed as module
-from mlsd.tasks.ranking.batch.precomputed import Ahead
+from mlsd.tasks.ranking.batch.precomputed import PrecomputedRankings
 from mlsd.tasks.ranking.batch.run import Model, write
 from mlsd.tasks.ranking.batch.table import Table, current, model_folder
 from mlsd.tasks.ranking.request import RankRequest
@@ -23,9 +23,9 @@ from support.waiting import within
 pytestmark = pytest.mark.slow
 
 
-def look(design: Design, made: Made, problem: Problem) -> Ahead:
+def look(design: Design, made: Made, problem: Problem) -> PrecomputedRankings:
     home, release, _, _ = made
-    ahead = Ahead.of(design, home, problem, Holder(home), release)
+    ahead = PrecomputedRankings.of(design, home, problem, Holder(home), release)
     assert ahead is not None
     return ahead
 
@@ -75,7 +75,9 @@ def test_the_rule_of_batch(made: Made, small_design: Design, problem: Problem) -
     assert (late.answer, late.reasons) == (None, ["batch_stale"])
     assert len(late.request.candidates) == POOL
 
-    other = Ahead.of(design, home, problem, Holder(home), release.model_copy(update={"model_digest": "0" * 64}))
+    other = PrecomputedRankings.of(
+        design, home, problem, Holder(home), release.model_copy(update={"model_digest": "0" * 64})
+    )
     assert other is not None
     assert other.look_up(asked(user, 1, 2), now).reasons == ["batch_missing"]
 
@@ -93,7 +95,7 @@ def test_the_rule_of_hybrid(made: Made, small_design: Design, problem: Problem) 
     assert unnamed.request.candidates.tolist() == table.items[record["places"]].tolist()
     assert len(unnamed.request.candidates) == POOL
     assert unknown.reasons == ["batch_user"]
-    assert Ahead.of(in_mode(small_design, "online"), made[0], problem, Holder(made[0]), made[1]) is None
+    assert PrecomputedRankings.of(in_mode(small_design, "online"), made[0], problem, Holder(made[0]), made[1]) is None
 
 
 def test_a_newer_run_is_taken_up_and_a_damaged_one_is_not(
@@ -103,7 +105,7 @@ def test_a_newer_run_is_taken_up_and_a_damaged_one_is_not(
     design, user = in_mode(small_design, "batch"), int(Table.load(done.folder).ids[0])
     folder = model_folder(home, release.model_version, release.model_digest)
 
-    def younger_than(ahead: Ahead, moment: datetime) -> bool:
+    def younger_than(ahead: PrecomputedRankings, moment: datetime) -> bool:
         answer = ahead.look_up(asked(user), clock.now()).answer
         assert answer is not None
         return answer.ages_s["batch"] <= (clock.now() - moment).total_seconds() + 0.001

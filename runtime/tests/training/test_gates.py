@@ -5,7 +5,7 @@ import pytest
 
 from mlsd.core.result import Check
 from mlsd.design.design import Design
-from mlsd.training.candidate import Rung, SliceRow
+from mlsd.training.candidate import Candidate, SliceRow
 from mlsd.training.gating import gates
 from mlsd.training.rows import from_frame
 from support.frames import training_frame
@@ -17,7 +17,7 @@ def slice_row(requests: int = 100, difference: float = 0.1, high: float = 0.15) 
     return SliceRow(requests=requests, ndcg10=0.4, difference=difference, difference_ci=(difference - 0.05, high))
 
 
-GOOD = Rung(
+GOOD = Candidate(
     name="boosted_trees/pointwise",
     family="boosted_trees",
     objective="pointwise",

@@ -12,10 +12,10 @@ from mlsd.models.bundle import read_bundle
 from mlsd.models.scoring import load_bundle
 from mlsd.problem.problem import Problem, load_problem
 from mlsd.training.bundling import Lineage
-from mlsd.training.candidate import Rung
+from mlsd.training.candidate import Candidate
 from mlsd.training.families import fit_logistic, fit_trees
 from mlsd.training.gating.winner import InService, choose_first, choose_next
-from mlsd.training.leaderboard import Parts, climb
+from mlsd.training.leaderboard import Parts, run_leaderboard
 from mlsd.training.pairwise import Pairs
 from mlsd.training.rows import Rows, from_frame
 from support.frames import training_frame
@@ -47,11 +47,11 @@ def altered(design: Design, **training: object) -> Design:
 
 
 @pytest.fixture(scope="module")
-def rungs(design: Design, problem: Problem, parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> list[Rung]:
-    return climb(altered(design), problem, parts, LINEAGE, tmp_path_factory.mktemp("models"))
+def rungs(design: Design, problem: Problem, parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> list[Candidate]:
+    return run_leaderboard(altered(design), problem, parts, LINEAGE, tmp_path_factory.mktemp("models"))
 
 
-def test_the_ladder_climbs(rungs: list[Rung]) -> None:
+def test_the_ladder_climbs(rungs: list[Candidate]) -> None:
     """4.02, 4.04, 2.03: a baseline, a logistic regression, trees, and the challenger with the design's objective."""
     names = [rung.name for rung in rungs]
     assert names == ["popularity", "logistic_regression/pointwise", "boosted_trees/pointwise", "boosted_trees/listwise"]
@@ -61,7 +61,7 @@ def test_the_ladder_climbs(rungs: list[Rung]) -> None:
     assert trees.versus_logistic is not None and trees.versus_logistic > 0
 
 
-def test_every_rung_is_calibrated_and_measured(rungs: list[Rung]) -> None:
+def test_every_rung_is_calibrated_and_measured(rungs: list[Candidate]) -> None:
     """2.04, 4.19, 4.20, 4.22: probabilities from a listwise model too; slices with n; latency beside accuracy."""
     for rung in rungs[1:]:
         assert rung.ece < 0.06
@@ -70,7 +70,7 @@ def test_every_rung_is_calibrated_and_measured(rungs: list[Rung]) -> None:
         assert rung.p99_ms is not None and rung.p50_ms is not None and 0 < rung.p50_ms <= rung.p99_ms
 
 
-def test_the_bundle_on_disk_is_what_was_measured(rungs: list[Rung], parts: Parts, problem: Problem) -> None:
+def test_the_bundle_on_disk_is_what_was_measured(rungs: list[Candidate], parts: Parts, problem: Problem) -> None:
     """4.23: the same artefact, by digest, from the experiment on."""
     for rung in rungs[1:]:
         bundle = load_bundle(Path(str(rung.bundle)), rung.digest)
@@ -80,9 +80,9 @@ def test_the_bundle_on_disk_is_what_was_measured(rungs: list[Rung], parts: Parts
 
 
 def test_two_trainings_give_the_same_models(
-    design: Design, problem: Problem, parts: Parts, rungs: list[Rung], tmp_path: Path
+    design: Design, problem: Problem, parts: Parts, rungs: list[Candidate], tmp_path: Path
 ) -> None:
-    again = climb(altered(design), problem, parts, LINEAGE, tmp_path)
+    again = run_leaderboard(altered(design), problem, parts, LINEAGE, tmp_path)
     for one, two in zip(rungs[1:], again[1:], strict=True):
         first, _, _ = read_bundle(Path(str(one.bundle)), one.digest)
         second, _, _ = read_bundle(Path(str(two.bundle)), two.digest)
@@ -97,7 +97,7 @@ def test_every_objective_of_the_design_learns_the_order(
 ) -> None:
     """2.03: pointwise, pairwise and listwise all train."""
     content = altered(design).model_dump(mode="json") | {"ranking": objective}
-    last = climb(Design.model_validate(content), problem, parts, LINEAGE, tmp_path)[-1]
+    last = run_leaderboard(Design.model_validate(content), problem, parts, LINEAGE, tmp_path)[-1]
     assert last.objective == objective
     assert last.lift_ci[0] > 0.05 and last.auc > 0.7
 
@@ -148,7 +148,7 @@ def test_training_does_not_look_at_the_test_rows(design: Design, problem: Proble
     assert text == fit_trees(parts.train, altered(design), problem.feature_names, "pointwise", leaves=7).text
 
 
-def test_the_two_best_become_champion_and_challenger(rungs: list[Rung], parts: Parts) -> None:
+def test_the_two_best_become_champion_and_challenger(rungs: list[Candidate], parts: Parts) -> None:
     """4.08."""
     choice = choose_first(rungs, parts.test, DRAW)
     by_rank = sorted(rungs[1:], key=lambda rung: -rung.ndcg10)
@@ -156,11 +156,11 @@ def test_the_two_best_become_champion_and_challenger(rungs: list[Rung], parts: P
     assert choice.check is not None and choice.check.passed
 
 
-def _refused(rung: Rung) -> Rung:
+def _refused(rung: Candidate) -> Candidate:
     return rung.model_copy(update={"checks": [rung.checks[0].model_copy(update={"passed": False})]})
 
 
-def test_a_refused_rung_is_not_chosen(rungs: list[Rung], parts: Parts) -> None:
+def test_a_refused_rung_is_not_chosen(rungs: list[Candidate], parts: Parts) -> None:
     popularity, logistic, trees, challenger = rungs
     choice = choose_first([popularity, logistic, _refused(trees), _refused(challenger)], parts.test, DRAW)
     assert (choice.champion, choice.challenger) == ("logistic_regression/pointwise", None)
@@ -168,12 +168,12 @@ def test_a_refused_rung_is_not_chosen(rungs: list[Rung], parts: Parts) -> None:
     assert (nothing.champion, nothing.challenger) == (None, None)
 
 
-def _in_service(rung: Rung) -> InService:
+def _in_service(rung: Candidate) -> InService:
     return InService(version=7, folder=str(rung.bundle), digest=str(rung.digest))
 
 
 def test_a_new_model_is_compared_with_the_one_in_service_on_the_same_rows(
-    rungs: list[Rung], parts: Parts, problem: Problem
+    rungs: list[Candidate], parts: Parts, problem: Problem
 ) -> None:
     better = choose_next(rungs, parts.test, _in_service(rungs[1]), problem.feature_names, DRAW)
     assert better.challenger in {"boosted_trees/pointwise", "boosted_trees/listwise"}
@@ -183,7 +183,7 @@ def test_a_new_model_is_compared_with_the_one_in_service_on_the_same_rows(
 
 
 def test_a_champion_whose_features_are_gone_cannot_be_compared(
-    rungs: list[Rung], parts: Parts, problem: Problem
+    rungs: list[Candidate], parts: Parts, problem: Problem
 ) -> None:
     with pytest.raises(UserError, match=problem.feature_names[0]):
         choose_next(rungs, parts.test, _in_service(rungs[1]), problem.feature_names[1:], DRAW)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 RETRY_S = 30.0
 
 
-class Refused:
+class Backoff:
     """What was refused last: not tried at every look, but again after a while, for its fault may have been passing."""
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Refused:
         return name == self._name and time.monotonic() < self._until
 
 
-def watch(
+def poll(
     look: Callable[[], None],
     every_s: float,
     logger: logging.Logger,

@@ -1,32 +1,29 @@
 """What a rollout tells: checks for the exit code, details for the report."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from mlsd.core import clock
 from mlsd.core.result import Check, StepResult
-from mlsd.delivery.analysis.analysis_run import Seen
-
-if TYPE_CHECKING:
-    from mlsd.delivery.rollout import Rollout
+from mlsd.delivery.analysis.analysis_run import StepAnalysis
+from mlsd.delivery.rollout import Rollout
 
 CAUGHT_IN = {"invert": "shadow", "slow": "canary"}
 
 
-def refused(seen: Sequence[Seen]) -> bool:
+def refused(seen: Sequence[StepAnalysis]) -> bool:
     """Whether a gate said no; too little traffic for a verdict is not a no."""
     return bool(seen) and seen[-1].verdict == "fail"
 
 
-def seconds_to_safe(rollout: "Rollout") -> float | None:
+def seconds_to_safe(rollout: Rollout) -> float | None:
     """From the last look before the first bad answer to all traffic confirmed on the champion."""
     first = rollout.seen[-1].first_bad_at if rollout.seen else None
     return None if rollout.safe_at is None or first is None else rollout.safe_at - first
 
 
-def _gate_checks(seen: Sequence[Seen]) -> list[Check]:
+def _gate_checks(seen: Sequence[StepAnalysis]) -> list[Check]:
     """One check per gate; where one gate said no, those that were still open are not blamed."""
     return [
         Check(
@@ -41,7 +38,7 @@ def _gate_checks(seen: Sequence[Seen]) -> list[Check]:
     ]
 
 
-def _safe_check(rollout: "Rollout") -> list[Check]:
+def _safe_check(rollout: Rollout) -> list[Check]:
     seconds, most = seconds_to_safe(rollout), rollout.design.delivery.gates.max_seconds_to_safe
     if seconds is None:
         return []
@@ -49,7 +46,7 @@ def _safe_check(rollout: "Rollout") -> list[Check]:
     return [Check(name=name, designed=f"<= {most:g} s", measured=measured, passed=seconds <= most)]
 
 
-def _caught(rollout: "Rollout", fault: str) -> list[Check]:
+def _caught(rollout: Rollout, fault: str) -> list[Check]:
     wanted, last = CAUGHT_IN[fault], rollout.seen[-1]
     caught = refused(rollout.seen) and last.step.stage == wanted and rollout.safe_at is not None
     seconds = seconds_to_safe(rollout)
@@ -59,7 +56,7 @@ def _caught(rollout: "Rollout", fault: str) -> list[Check]:
     return [check, *_safe_check(rollout)]
 
 
-def _released(rollout: "Rollout") -> list[Check]:
+def _released(rollout: Rollout) -> list[Check]:
     live = rollout.stage == "champion"
     last = rollout.seen[-1]
     measured = f"release {rollout.candidate.id}" if live else f"release {rollout.champion.id} ({last.reason})"
@@ -67,7 +64,7 @@ def _released(rollout: "Rollout") -> list[Check]:
     return [check, *_gate_checks(rollout.seen), *_safe_check(rollout)]
 
 
-def _gates(seen: Sequence[Seen]) -> list[JsonValue]:
+def _gates(seen: Sequence[StepAnalysis]) -> list[JsonValue]:
     return [
         {
             "stage": each.step.stage,
@@ -84,7 +81,7 @@ def _gates(seen: Sequence[Seen]) -> list[JsonValue]:
     ]
 
 
-def result(rollout: "Rollout", aliases: str) -> StepResult:
+def result(rollout: Rollout, aliases: str) -> StepResult:
     """The step's result; a planted fault passes when it was caught where the design says."""
     last = rollout.seen[-1]
     candidate, champion = rollout.candidate, rollout.champion

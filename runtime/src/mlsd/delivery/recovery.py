@@ -6,10 +6,10 @@ from mlsd.core.errors import UserError
 from mlsd.delivery.edge.routing import Slot, Traffic
 from mlsd.delivery.releases.ledger import Ledger
 from mlsd.delivery.releases.records import Release, Stage
-from mlsd.delivery.target import Plane
+from mlsd.delivery.target import DeploymentTarget
 
 
-def recover(ledger: Ledger, plane: Plane) -> list[Release]:
+def recover(ledger: Ledger, plane: DeploymentTarget) -> list[Release]:
     """Reject releases whose rollout ended without a verdict; call with the lock held.
 
     Returns:
@@ -27,7 +27,7 @@ def recover(ledger: Ledger, plane: Plane) -> list[Release]:
     return left
 
 
-def live_slot(ledger: Ledger, plane: Plane) -> Release:
+def live_slot(ledger: Ledger, plane: DeploymentTarget) -> Release:
     """The champion, which runs.
 
     Raises:

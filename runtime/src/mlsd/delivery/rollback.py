@@ -14,7 +14,7 @@ from mlsd.delivery.releases.ledger import ConflictError, Ledger
 from mlsd.delivery.releases.lock import exclusive
 from mlsd.delivery.releases.models import Models
 from mlsd.delivery.releases.records import Release, Stage
-from mlsd.delivery.target import Plane, other
+from mlsd.delivery.target import DeploymentTarget, other
 from mlsd.design.design import Design
 
 ACTOR = "rollback"
@@ -29,7 +29,7 @@ def _end_rollouts(ledger: Ledger, reason: str) -> None:
             ledger.move(release.id, cast("Stage", release.stage), "rejected", ACTOR, reason)
 
 
-def _ready(ledger: Ledger, plane: Plane, champion: Release, target: Release) -> bool:
+def _ready(ledger: Ledger, plane: DeploymentTarget, champion: Release, target: Release) -> bool:
     """Make the target run beside the champion; True if it was still warm."""
     if target.slot and plane.runs(cast("Slot", target.slot)):
         return True
@@ -40,7 +40,9 @@ def _ready(ledger: Ledger, plane: Plane, champion: Release, target: Release) -> 
     return False
 
 
-def _first_ready(ledger: Ledger, plane: Plane, champion: Release, keep: int) -> tuple[Release, bool, list[str]]:
+def _first_ready(
+    ledger: Ledger, plane: DeploymentTarget, champion: Release, keep: int
+) -> tuple[Release, bool, list[str]]:
     """The newest previous release that runs or can be started; what is wrong with those that cannot."""
     problems: list[str] = []
     for target in ledger.previous(keep):
@@ -58,7 +60,7 @@ def _in_time(target: Release, seconds: float, most: float) -> Check:
     return Check(name=name, designed=f"<= {most:g} s", measured=f"{seconds:.2f} s", passed=seconds <= most)
 
 
-def run(design: Design, home: Home, plane: Plane, models: Models, *, reason: str) -> StepResult:
+def run(design: Design, home: Home, plane: DeploymentTarget, models: Models, *, reason: str) -> StepResult:
     """All traffic to the previous release; a rollout under way is ended first.
 
     Raises:

@@ -8,19 +8,13 @@ from typing import Literal, cast
 from mlsd.core import clock
 from mlsd.core.errors import UserError
 from mlsd.core.home import Home
-from mlsd.core.result import StepResult
-from mlsd.delivery import outcome
-from mlsd.delivery.analysis.analysis_run import Seen, Watch
+from mlsd.delivery.analysis.analysis_run import AnalysisRun, StepAnalysis
 from mlsd.delivery.analysis.pairs import Comparison
 from mlsd.delivery.analysis.timeline import Timeline
-from mlsd.delivery.analysis.verdict import Gate
 from mlsd.delivery.edge.routing import Slot, Traffic
-from mlsd.delivery.recovery import live_slot, recover
 from mlsd.delivery.releases.ledger import Ledger
-from mlsd.delivery.releases.lock import exclusive
-from mlsd.delivery.releases.models import Models
 from mlsd.delivery.releases.records import Release
-from mlsd.delivery.target import Plane, other
+from mlsd.delivery.target import DeploymentTarget, other
 from mlsd.design.design import Design
 from mlsd.plan.rollout import Step, steps
 
@@ -41,13 +35,13 @@ class Rollout:
 
     design: Design
     home: Home
-    plane: Plane
+    plane: DeploymentTarget
     ledger: Ledger
     champion: Release
     candidate: Release
     fault: Fault | None
     timeline: Timeline
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[StepAnalysis] = field(default_factory=list)
     safe_at: float | None = None
     stage: str = "candidate"
 
@@ -94,7 +88,7 @@ class Rollout:
         """Take every step; stop at the first that does not pass."""
         since = clock.now()
         comparison = Comparison(self.home.feature_log, self.champion.id, self.candidate.id, since)
-        watch = Watch(self.design, self.plane, other(self.slot), comparison)
+        watch = AnalysisRun(self.design, self.plane, other(self.slot), comparison)
         for step in steps(self.design.delivery):
             self._enter(step)
             before = watch.answers()
@@ -125,71 +119,3 @@ class Rollout:
             self.plane.stop(self.slot)
             self.ledger.place(self.candidate.id, None)
         LOGGER.info("release %d: rejected: %s", self.candidate.id, reason)
-
-
-def _failed_start(error: UserError) -> Seen:
-    gate = Gate("candidate starts", "ready", str(error).splitlines()[0].partition(";")[0], "fail", 1, bad=True)
-    return Seen(Step("shadow", 0, 0, 0.0), [gate], "fail", 0.0, None)
-
-
-def _go(rollout: Rollout) -> None:
-    try:
-        rollout.start()
-    except UserError as error:
-        rollout.seen.append(_failed_start(error))
-        rollout.abort(rollout.seen[-1].reason)
-        return
-    if rollout.climb():
-        rollout.promote()
-    else:
-        rollout.abort(rollout.seen[-1].reason)
-
-
-def _choose(models: Models, champion: Release, version: int | None, fault: Fault | None) -> int:
-    chosen = version if version is not None else models.challenger()
-    if chosen is None and fault:
-        return champion.model_version  # the champion's own model, made sick, is a bad challenger
-    if chosen is None:
-        raise UserError("no challenger is registered; run `mlsd train`, or name a --version")
-    if chosen == champion.model_version and not fault:
-        raise UserError(f"model version {chosen} is live already, as release {champion.id}")
-    return chosen
-
-
-def run(
-    design: Design, home: Home, plane: Plane, models: Models, *, version: int | None = None, fault: str | None = None
-) -> StepResult:
-    """Release a model version through every step, or find out why not.
-
-    Args:
-        design: steps and gates.
-        home: ledger and feature log.
-        plane: where it runs.
-        models: where the model comes from.
-        version: default the challenger.
-        fault: plant one in the candidate: `invert` (scores) from shadow on, `slow` (answers) from canary on.
-
-    Raises:
-        UserError: nothing to release, no stack, or another release at work. The champion serves on.
-    """
-    with exclusive(home):
-        ledger = Ledger(home.releases_db)
-        recover(ledger, plane)
-        champion = live_slot(ledger, plane)
-        planted = cast("Fault | None", fault)
-        model = models.describe(_choose(models, champion, version, planted))
-        reason = f"model version {model.version}" + (f", planted fault: {fault}" if fault else "")
-        candidate = ledger.add(model, design.digest, ACTOR, reason)
-        timeline = Timeline(champion.id, candidate.id)
-        rollout = Rollout(design, home, plane, ledger, champion, candidate, planted, timeline)
-        timeline.note(Traffic(cast("Slot", champion.slot)), "candidate")
-        try:
-            _go(rollout)
-        except SupersededError as error:
-            rollout.abort(str(error))
-            raise
-        except BaseException as error:
-            rollout.abort(f"interrupted: {type(error).__name__}")
-            raise
-        refused = model.version if outcome.refused(rollout.seen) and not fault else None
-        return outcome.result(rollout, models.mirror(ledger, design.delivery.keep_previous, refused))

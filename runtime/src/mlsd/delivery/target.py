@@ -6,7 +6,7 @@ from mlsd.delivery.edge.routing import Router, Slot
 from mlsd.delivery.releases.records import Release
 
 
-class Plane(Protocol):
+class DeploymentTarget(Protocol):
     """The embedded stack provides this with processes; on a cluster the rollout controller does the same work."""
 
     @property

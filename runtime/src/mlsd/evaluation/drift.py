@@ -15,12 +15,12 @@ from mlsd.design.online_sections import Monitoring
 from mlsd.evaluation.bins import Bins
 
 # Without any drift, 10 bins and PSI > 0.2: 42 % false alarms at 50 rows, 2.8 % at 100, none at 200.
-FEWEST = 200
+MIN_ROWS = 200
 INTERVALS = 10
 UNSEEN = "(unseen)"
 
 Values = NDArray[np.float32]
-Verdict = Literal["ok", "warning", "alert", "insufficient rows"]
+DriftLevel = Literal["ok", "warning", "alert", "insufficient rows"]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def ks(reference: Values, current: Values) -> Ks:
     return Ks(distance, min(max(p, 0.0), 1.0), n, m)
 
 
-def judge(value: float, independent: int, *, critical: bool, limits: Monitoring) -> Verdict:
+def judge(value: float, independent: int, *, critical: bool, limits: Monitoring) -> DriftLevel:
     """Verdict on one PSI.
 
     Args:
@@ -135,7 +135,7 @@ def judge(value: float, independent: int, *, critical: bool, limits: Monitoring)
         critical: only these alert; any other feature warns.
         limits: thresholds of the design.
     """
-    if independent < FEWEST:
+    if independent < MIN_ROWS:
         return "insufficient rows"
     if critical and value > limits.psi_alert:
         return "alert"

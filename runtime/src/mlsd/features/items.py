@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mlsd.core import clock
 from mlsd.core.errors import UserError
 from mlsd.core.home import Home
-from mlsd.core.polling import Refused, watch
+from mlsd.core.polling import Backoff, poll
 from mlsd.design.design import Design
 from mlsd.features.snapshot import Snapshot, current_version, size
 from mlsd.problem.problem import Problem
@@ -48,9 +48,9 @@ class ItemStore:
             UserError: there is none, it is too large or damaged, or its columns are not the problem's.
         """
         self._home, self._problem, self._most_bytes = home, problem, most_bytes
-        self._refused = Refused()
+        self._refused = Backoff()
         self.snapshot = self._load()
-        watch(self._look, POLL_S, LOGGER, lambda: f"snapshot {self.snapshot.version} stays in use")
+        poll(self._look, POLL_S, LOGGER, lambda: f"snapshot {self.snapshot.version} stays in use")
 
     def _load(self) -> Snapshot:
         started, folder = time.perf_counter(), self._home.snapshots / current_version(self._home)

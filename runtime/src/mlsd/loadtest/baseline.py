@@ -15,13 +15,13 @@ from mlsd.core.home import Home, write_json
 from mlsd.core.result import Check
 from mlsd.design.design import Design
 from mlsd.loadtest.summary import LoadSummary
-from mlsd.local.machine.speed import Speed
+from mlsd.local.machine.speed import MachineSpeed
 
 RESOLUTION_MS = 4.0
 """Two p99 nearer than this are the same: one time slice of Linux's scheduler (3 to 4 ms) that goes to another process
 lands in whatever request runs then, and at 80 requests a second eight such requests are the p99 of a ten-second run."""
 
-LEAST_LEFT = 0.1  # of the machine: below that nothing is compared with anything
+MIN_LEFT = 0.1  # of the machine: below that nothing is compared with anything
 
 
 class Baseline(BaseModel):
@@ -31,7 +31,7 @@ class Baseline(BaseModel):
     rps: float
     p50_ms: float
     p99_ms: float
-    speed: Speed
+    speed: MachineSpeed
     other_work: float
     candidates: int
     serving_mode: str = ""
@@ -39,7 +39,7 @@ class Baseline(BaseModel):
 
     def slower(self, now: Self) -> float:
         """How many times as long the same work takes at the new run: the machine's pace, and what others left of it."""
-        left, left_now = (max(1.0 - run.other_work, LEAST_LEFT) for run in (self, now))
+        left, left_now = (max(1.0 - run.other_work, MIN_LEFT) for run in (self, now))
         return now.speed.work_ms / self.speed.work_ms * left / left_now
 
     def limit_ms(self, now: Self, allowed: float) -> float:
@@ -49,7 +49,7 @@ class Baseline(BaseModel):
         return scaled + max(scaled * allowed, resolution)
 
 
-def of(design: Design, sent: LoadSummary, shape: str, rps: float, machine: tuple[Speed, float]) -> Baseline:
+def of(design: Design, sent: LoadSummary, shape: str, rps: float, machine: tuple[MachineSpeed, float]) -> Baseline:
     """This run as a baseline; `machine` is its speed and the share of it that others took."""
     return Baseline(
         shape=shape,

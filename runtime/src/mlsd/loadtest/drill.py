@@ -56,7 +56,7 @@ class Drill:
 
 
 @dataclass(frozen=True)
-class Seen:
+class DrillOutcome:
     """What the users of a drill saw, undisturbed and meanwhile."""
 
     sent: LoadSummary
@@ -64,7 +64,7 @@ class Seen:
     meanwhile: Latencies
 
 
-def seen(sent: LoadSummary, stretches: Sequence[tuple[float, float]]) -> Seen:
+def seen(sent: LoadSummary, stretches: Sequence[tuple[float, float]]) -> DrillOutcome:
     """Split a run by the seconds that touch a stretch, or the second after it."""
 
     def touched(second: int) -> bool:
@@ -72,7 +72,7 @@ def seen(sent: LoadSummary, stretches: Sequence[tuple[float, float]]) -> Seen:
         return any(start < end + SETTLED_S and start + 1 > begin for begin, end in stretches)
 
     rows = sent.timeline
-    return Seen(
+    return DrillOutcome(
         sent,
         Latencies.merged(row.latencies for row in rows if not touched(row.t)),
         Latencies.merged(row.latencies for row in rows if touched(row.t)),

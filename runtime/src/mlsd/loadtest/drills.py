@@ -17,24 +17,24 @@ from mlsd.delivery.recovery import live_slot
 from mlsd.delivery.releases.ledger import Ledger
 from mlsd.delivery.releases.lock import exclusive
 from mlsd.delivery.releases.records import Release
-from mlsd.delivery.target import Plane, other
+from mlsd.delivery.target import DeploymentTarget, other
 from mlsd.design.design import Design
-from mlsd.loadtest.drill import SETTLED_S, WARMUP_S, Drill, Seen, seen
+from mlsd.loadtest.drill import SETTLED_S, WARMUP_S, Drill, DrillOutcome, seen
 from mlsd.loadtest.summary import LoadSummary
 from mlsd.local.machine.usage import workers
 from mlsd.local.ports import ports_of
-from mlsd.local.target import local_plane
+from mlsd.local.target import local_target
 
 LOGGER = logging.getLogger("mlsd")
 SLOWER = 2.0
-MOST_S = 3000.0  # of a drill, within the load's own length
+MAX_S = 3000.0  # of a drill, within the load's own length
 ANSWERED = 0.999
 WATCHED_S = 1.0
 BACK_S = 30.0
 AFTER_S = 3.0
 
 
-def _result(step: str, what: str, found: Seen, checks: list[Check]) -> StepResult:
+def _result(step: str, what: str, found: DrillOutcome, checks: list[Check]) -> StepResult:
     sent = found.sent
     summary = (
         f"{what}: {sent.failed} of {sent.sent} requests failed; "
@@ -54,12 +54,12 @@ def _none_failed(sent: LoadSummary) -> Check:
     )
 
 
-def swap_checks(found: Seen) -> list[Check]:
+def swap_checks(found: DrillOutcome) -> list[Check]:
     """The gates of a swap: no request fails, and p99 meanwhile is at most twice the undisturbed one."""
     return [_none_failed(found.sent), _not_slower(found)]
 
 
-def _not_slower(found: Seen) -> Check:
+def _not_slower(found: DrillOutcome) -> Check:
     limit = SLOWER * found.steady.p99_ms
     return Check(
         name="p99 meanwhile",
@@ -73,7 +73,7 @@ def _not_slower(found: Seen) -> Check:
 class Swapper:
     """Moves the traffic from slot to slot; the ledger always knows where the champion runs."""
 
-    plane: Plane
+    plane: DeploymentTarget
     ledger: Ledger
     slot: Slot
 
@@ -101,7 +101,13 @@ class Swapper:
 
 
 def swap(
-    design: Design, home: Home, plane: Plane, *, requests: int = 10_000, rps: float | None = None, swaps: int = 4
+    design: Design,
+    home: Home,
+    plane: DeploymentTarget,
+    *,
+    requests: int = 10_000,
+    rps: float | None = None,
+    swaps: int = 4,
 ) -> StepResult:
     """Swap the champion and the release before it from slot to slot under load; the champion is live at the end.
 
@@ -117,8 +123,8 @@ def swap(
         UserError: no champion is serving, a release did not become ready, or the rate is too low.
     """
     ledger, rate = Ledger(home.releases_db), float(rps or design.load_test.rps)
-    if requests / rate > MOST_S:
-        raise UserError(f"rps: found {rate:g}, expected {requests / MOST_S:.1f} or more for {requests} requests")
+    if requests / rate > MAX_S:
+        raise UserError(f"rps: found {rate:g}, expected {requests / MAX_S:.1f} or more for {requests} requests")
     with exclusive(home):
         champion = live_slot(ledger, plane)
         previous = ledger.previous(1)
@@ -154,7 +160,7 @@ def run(design: Design, home: Home, what: str, rps: float | None = None) -> Step
     Raises:
         UserError: no champion is serving.
     """
-    plane, _ = local_plane(design, home, ports_of(home))
+    plane, _ = local_target(design, home, ports_of(home))
     if what == "swap":
         return swap(design, home, plane, rps=rps)
     return hit(design, home, plane, signal.SIGKILL if what == "kill" else signal.SIGTERM, rps=rps)
@@ -173,7 +179,9 @@ def busiest(home: Home) -> psutil.Process:
     return max(before, key=lambda process: sum(process.cpu_times()[:2]) - before[process])
 
 
-def hit(design: Design, home: Home, plane: Plane, sign: signal.Signals, *, rps: float | None = None) -> StepResult:
+def hit(
+    design: Design, home: Home, plane: DeploymentTarget, sign: signal.Signals, *, rps: float | None = None
+) -> StepResult:
     """Send a signal to the busiest worker of the champion under load; the supervisor puts another one in its place.
 
     SIGTERM: nobody may notice. SIGKILL: what it had in flight may be lost, 0.999 of all is answered.

@@ -19,9 +19,9 @@ from mlsd.design.design import Design
 from mlsd.loadtest import sender
 from mlsd.loadtest.sender import Pattern
 from mlsd.loadtest.summary import Latencies, LoadSummary
-from mlsd.local.machine.contention import Reading, other_share
-from mlsd.local.machine.usage import Watch
-from mlsd.plan.capacity import Curve, Rung
+from mlsd.local.machine.contention import CpuReading, cpu_contention
+from mlsd.local.machine.usage import UsageMeter
+from mlsd.plan.capacity import Curve, LoadStage
 
 LOGGER = logging.getLogger("mlsd")
 STEP = 1.5
@@ -36,14 +36,14 @@ FULL = 0.01
 PRESSURE = frozenset({"pruned", "cached", "features_timeout", "features_breaker", "inference_timeout"})
 POINTS = 199
 
-Climb = Callable[[float], "Seen"]
+Climb = Callable[[float], "StageOutcome"]
 
 
 @dataclass(frozen=True)
-class Seen:
+class StageOutcome:
     """One rung: its row, and the distributions behind it."""
 
-    rung: Rung
+    rung: LoadStage
     total: Latencies
     service: Latencies
 
@@ -70,20 +70,20 @@ def why_not(design: Design, sent: LoadSummary) -> str:
     return ", ".join(text for text, broke in reasons.items() if broke)
 
 
-def _climbed(design: Design, home: Home, rps: float) -> Seen:
+def _climbed(design: Design, home: Home, rps: float) -> StageOutcome:
     """One rung; when it broke beside other work, once more."""
     seen = _climb(design, home, rps)
     return _climb(design, home, rps) if seen.rung.broke and seen.rung.other_work > QUIET else seen
 
 
-def _climb(design: Design, home: Home, rps: float) -> Seen:
-    before = Reading.take(home)
-    with Watch(home) as watch:
+def _climb(design: Design, home: Home, rps: float) -> StageOutcome:
+    before = CpuReading.take(home)
+    with UsageMeter(home) as watch:
         pattern = Pattern(WARMUP_S, poisson=True)
         sent = sender.start(design, home, seconds=RUNG_S, rps=rps, pattern=pattern).wait()
-    others = other_share(before, Reading.take(home))
+    others = cpu_contention(before, CpuReading.take(home))
     count, total = max(sent.sent + sent.warmup, 1), sent.total
-    rung = Rung(
+    rung = LoadStage(
         rps=rps,
         sent=sent.sent,
         answered_rps=(sent.sent - sent.failed) / RUNG_S,
@@ -100,10 +100,10 @@ def _climb(design: Design, home: Home, rps: float) -> Seen:
         broke=why_not(design, sent),
     )
     LOGGER.info("load: %.0f/s: p99 %.1f ms%s", rps, total.p99_ms, f", {rung.broke}" if rung.broke else "")
-    return Seen(rung, total, sent.hops.get("service", total))
+    return StageOutcome(rung, total, sent.hops.get("service", total))
 
 
-def ladder(first: float, climb: Climb) -> list[Seen]:
+def ladder(first: float, climb: Climb) -> list[StageOutcome]:
     """Rungs from `first` up to one that breaks, down when the first does, then halving the gap; in order of rate."""
     seen, rate = [climb(first)], first
     for _ in range(DOWN):
@@ -126,7 +126,7 @@ def _points(values: Latencies) -> list[float]:
     return [values.at(100 * (k + 0.5) / POINTS) for k in range(POINTS)]
 
 
-def curve(design: Design, seen: list[Seen]) -> Curve:
+def curve(design: Design, seen: list[StageOutcome]) -> Curve:
     """What a plan needs of a ladder."""
     return Curve(
         rungs=[each.rung for each in seen],
@@ -139,7 +139,7 @@ def curve(design: Design, seen: list[Seen]) -> Curve:
     )
 
 
-def quiet(rungs: list[Rung]) -> Check:
+def quiet(rungs: list[LoadStage]) -> Check:
     """A knee measured beside other work is that of a smaller machine."""
     others = statistics.median(rung.other_work for rung in rungs)
     return Check(

@@ -15,9 +15,9 @@ from mlsd.design.design import Design
 from mlsd.loadtest import baseline, load_checks, sender
 from mlsd.loadtest.sender import Pattern, Spike
 from mlsd.loadtest.summary import LoadSummary
-from mlsd.local.machine.contention import Reading, other_share
-from mlsd.local.machine.speed import Speed
-from mlsd.local.machine.usage import Watch
+from mlsd.local.machine.contention import CpuReading, cpu_contention
+from mlsd.local.machine.speed import MachineSpeed
+from mlsd.local.machine.usage import UsageMeter
 
 Shape = Literal["steady", "spike", "soak"]
 SHAPES: tuple[Shape, ...] = ("steady", "spike", "soak")
@@ -29,7 +29,7 @@ LOGGER = logging.getLogger("mlsd")
 
 
 @dataclass(frozen=True)
-class Wish:
+class LoadTestSpec:
     """One run as it was asked for; `anew`: it is to be the baseline."""
 
     shape: Shape
@@ -51,8 +51,8 @@ class Run:
 
     sent: LoadSummary
     others: float
-    speed: Speed
-    watch: Watch
+    speed: MachineSpeed
+    watch: UsageMeter
 
 
 def _spike(seconds: float, factor: float) -> Spike:
@@ -67,18 +67,18 @@ def _length(design: Design, shape: Shape) -> float:
     return {"steady": usual, "spike": max(usual, SHORTEST_SPIKE_S), "soak": SOAK_S}[shape]
 
 
-def _once(design: Design, home: Home, wish: Wish) -> Run:
-    before, speed = Reading.take(home), Speed.measure()
-    with Watch(home) as watch:
+def _once(design: Design, home: Home, wish: LoadTestSpec) -> Run:
+    before, speed = CpuReading.take(home), MachineSpeed.measure()
+    with UsageMeter(home) as watch:
         pattern = Pattern(design.load_test.warmup_s, wish.spike)
         sent = sender.start(
             design, home, seconds=wish.seconds, rps=wish.rps, pattern=pattern, shifted=wish.shifted
         ).wait()
-    others = other_share(before, Reading.take(home))
-    return Run(sent, others, speed.worse(Speed.measure()), watch)
+    others = cpu_contention(before, CpuReading.take(home))
+    return Run(sent, others, speed.worse(MachineSpeed.measure()), watch)
 
 
-def _verdict(design: Design, home: Home, wish: Wish, run: Run) -> list[Check]:
+def _verdict(design: Design, home: Home, wish: LoadTestSpec, run: Run) -> list[Check]:
     if wish.spike:
         found = load_checks.spike_checks(design, run.sent, wish.spike, wish.rps)
     elif wish.shape == "soak":
@@ -90,11 +90,11 @@ def _verdict(design: Design, home: Home, wish: Wish, run: Run) -> list[Check]:
     return [*found, baseline.check(before, now, design.load_test.max_regression)] if before else found
 
 
-def _as_baseline(design: Design, wish: Wish, run: Run) -> baseline.Baseline:
+def _as_baseline(design: Design, wish: LoadTestSpec, run: Run) -> baseline.Baseline:
     return baseline.of(design, run.sent, wish.shape, wish.rps, (run.speed, run.others))
 
 
-def _measured(design: Design, home: Home, wish: Wish) -> tuple[Run, list[Check]]:
+def _measured(design: Design, home: Home, wish: LoadTestSpec) -> tuple[Run, list[Check]]:
     """The run and its verdict; a miss beside other work is measured again."""
     tries = 1 if wish.shape == "soak" else TRIES
     for attempt in range(1, tries + 1):
@@ -108,7 +108,7 @@ def _measured(design: Design, home: Home, wish: Wish) -> tuple[Run, list[Check]]
     return run, found
 
 
-def _keep_baseline(design: Design, home: Home, wish: Wish, run: Run, found: list[Check]) -> str:
+def _keep_baseline(design: Design, home: Home, wish: LoadTestSpec, run: Run, found: list[Check]) -> str:
     """The first passing run is the baseline of those to come; what was done about it, in words."""
     now = _as_baseline(design, wish, run)
     if wish.shifted or not run.sent.total.count:
@@ -146,7 +146,7 @@ def run(
     """
     test, length = design.load_test, seconds or _length(design, shape)
     spike = _spike(length, test.spike_factor) if shape == "spike" else None
-    wish = Wish(shape, length, float(rps or test.rps), shifted, spike, save_baseline)
+    wish = LoadTestSpec(shape, length, float(rps or test.rps), shifted, spike, save_baseline)
     found, verdict = _measured(design, home, wish)
     kept = _keep_baseline(design, home, wish, found, verdict)
     return StepResult(
@@ -158,7 +158,7 @@ def run(
     )
 
 
-def _words(design: Design, wish: Wish, found: Run) -> str:
+def _words(design: Design, wish: LoadTestSpec, found: Run) -> str:
     sent, total = found.sent, found.sent.total
     spike = f", {wish.spike.factor:g} times that in the middle third" if wish.spike else ""
     refused = f", {sent.shed} refused" if sent.shed else ""
@@ -169,7 +169,7 @@ def _words(design: Design, wish: Wish, found: Run) -> str:
     )
 
 
-def _details(wish: Wish, found: Run) -> dict[str, JsonValue]:
+def _details(wish: LoadTestSpec, found: Run) -> dict[str, JsonValue]:
     content: dict[str, JsonValue] = json.loads(found.sent.model_dump_json())
     answered = max(found.sent.sent + found.sent.warmup, 1)
     spike: dict[str, JsonValue] | None = (

@@ -9,7 +9,7 @@ from mlsd.design.design import Design
 from mlsd.loadtest.baseline import RESOLUTION_MS
 from mlsd.loadtest.sender import Spike
 from mlsd.loadtest.summary import LoadSummary
-from mlsd.local.machine.usage import Watch
+from mlsd.local.machine.usage import UsageMeter
 
 HOPS = ("edge", "features", "inference", "post")
 SETTLE_S = 1  # after a spike, until what waited is answered
@@ -101,7 +101,7 @@ def _outside(sent: LoadSummary, spike: Spike) -> tuple[int, int]:
     return sum(sum(row.answers.values()) for row in rows) + shed, shed
 
 
-def soak_checks(design: Design, sent: LoadSummary, watch: Watch) -> list[Check]:
+def soak_checks(design: Design, sent: LoadSummary, watch: UsageMeter) -> list[Check]:
     """The gates of a long run: those of a steady one, no worker ends, and neither memory nor p99 rises meanwhile."""
     ended = Check(name="workers that ended", designed="0", measured=str(watch.ended), passed=not watch.ended)
     return [*checks(design, sent), ended, growth(watch.samples), drift(sent, design.load_test.max_regression)]

@@ -19,7 +19,7 @@ from mlsd.problem.packs import pack_folder
 
 STARTUP_S = 30.0  # of Locust's imports, on a busy machine
 STOP_S = 20.0
-MOST_LINES = 5
+MAX_LINES = 5
 BEGAN = ".began"
 
 
@@ -120,7 +120,7 @@ class LoadProcess:
         try:
             return LoadSummary.model_validate_json(self.out.read_bytes())
         except (OSError, ValidationError):
-            tail = " | ".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-MOST_LINES:])
+            tail = " | ".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-MAX_LINES:])
             raise UserError(f"load: Locust left no result (exit code {self.process.returncode}): {tail}") from None
         finally:
             self.out.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LEAST, NORMAL = 5, 0  # weights 335 and 1024: the live release keeps three quarters of a core that both want
+LOW, NORMAL = 5, 0  # weights 335 and 1024: the live release keeps three quarters of a core that both want
 AT_MOST_S = 5.0  # then it competes as an equal: on a machine full of other work it would take too long
 RETRIES, RETRY_S = 20, 0.05  # the kernel takes one such change in a tenth of a second from users other than root
 
@@ -30,7 +30,7 @@ def _weigh(pid: int, nice: int) -> None:
 @contextmanager
 def lowered(pid: int) -> Iterator[None]:
     """The session that this process leads yields to others, for the time of the block and for seconds at most."""
-    _weigh(pid, LEAST)
+    _weigh(pid, LOW)
     timer = threading.Timer(AT_MOST_S, _weigh, (pid, NORMAL))
     timer.daemon = True
     timer.start()

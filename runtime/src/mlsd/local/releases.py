@@ -3,29 +3,29 @@
 from mlsd.core.home import Home
 from mlsd.core.result import StepResult
 from mlsd.delivery import rollback as back
-from mlsd.delivery import rollout
+from mlsd.delivery.release import run_release
 from mlsd.design.design import Design
 from mlsd.local.ports import ports_of
-from mlsd.local.target import local_plane
+from mlsd.local.target import local_target
 from mlsd.problem.problem import Problem
 
 
 def release(
     design: Design, home: Home, problem: Problem, version: int | None = None, fault: str | None = None
 ) -> StepResult:
-    """Take a model version through shadow and canary to champion; see `mlsd.delivery.rollout.run`.
+    """Take a model version through shadow and canary to champion; see `mlsd.delivery.release.run_release`.
 
     A serving mode that lives on answers made ahead gets the candidate's first: like is compared with like.
     """
-    plane, models = local_plane(design, home, ports_of(home))
+    plane, models = local_target(design, home, ports_of(home))
     if design.serving_mode != "online":
         from mlsd.delivery.precompute import ensure
 
         ensure(design, home, problem, version if version is not None else models.challenger())
-    return rollout.run(design, home, plane, models, version=version, fault=fault)
+    return run_release(design, home, plane, models, version=version, fault=fault)
 
 
 def rollback(design: Design, home: Home, problem: Problem, reason: str) -> StepResult:
     """All traffic back to the previous release; see `mlsd.delivery.rollback.run`."""
-    plane, models = local_plane(design, home, ports_of(home))
+    plane, models = local_target(design, home, ports_of(home))
     return back.run(design, home, plane, models, reason=reason)

@@ -17,11 +17,11 @@ from mlsd.delivery.releases.ledger import Ledger
 from mlsd.delivery.releases.lock import exclusive
 from mlsd.delivery.releases.models import Models
 from mlsd.delivery.releases.records import Release
-from mlsd.delivery.target import Plane
+from mlsd.delivery.target import DeploymentTarget
 from mlsd.design.design import Design
 from mlsd.local import envoy, processes
 from mlsd.local.ports import HOST, Ports, ports_of, record, require_free
-from mlsd.local.target import READY_S, local_plane, process_name
+from mlsd.local.target import READY_S, local_target, process_name
 from mlsd.problem.problem import Problem
 
 HOOKS = "hooks"
@@ -62,7 +62,7 @@ def _start_hooks(home: Home, command: Sequence[str], ports: Ports) -> None:
         processes.start(home, HOOKS, command, env=env, ready_url=f"http://{HOST}:{ports.hooks}/livez", timeout_s=20)
 
 
-def _route(design: Design, home: Home, plane: Plane, ports: Ports, slot: Slot) -> None:
+def _route(design: Design, home: Home, plane: DeploymentTarget, ports: Ports, slot: Slot) -> None:
     """Everyone to this slot, through Envoy, which is started where it does not run."""
     if processes.find(home, envoy.NAME) is None:
         envoy.start(design, home, ports, Traffic(slot))
@@ -85,7 +85,7 @@ def _wait_for_edge(ports: Ports, most_s: float, *, fallback: bool) -> float:
     raise UserError(f"no answer within {most_s:g} s at {ports.edge_url}{READY_PATH}; see logs/ and `mlsd status`")
 
 
-def start(design: Design, home: Home, plane: Plane, models: Models, hooks: Sequence[str]) -> StepResult:
+def start(design: Design, home: Home, plane: DeploymentTarget, models: Models, hooks: Sequence[str]) -> StepResult:
     """Start what does not run yet; traffic is what the ledger says.
 
     Args:
@@ -153,7 +153,7 @@ def up(design: Design, home: Home, problem: Problem) -> StepResult:
     ensure(design, home, problem)
 
     ports = ports_of(home)
-    plane, models = local_plane(design, home, ports)
+    plane, models = local_target(design, home, ports)
     return start(design, home, plane, models, command(ports.hooks))
 
 

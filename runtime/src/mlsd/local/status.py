@@ -18,7 +18,7 @@ from mlsd.local.stack import HOOKS
 from mlsd.local.target import process_name
 
 ASK_S = 2.0
-MOST = 300  # characters of a reason
+MAX_REASON = 300  # characters of a reason
 
 
 def _why_not(url: str) -> str:
@@ -28,7 +28,7 @@ def _why_not(url: str) -> str:
             answer = client.get(url)
     except httpx.HTTPError as error:
         return f"no answer ({type(error).__name__})"
-    return "" if answer.is_success else f"{answer.status_code} {' '.join(answer.text.split())[:MOST]}"
+    return "" if answer.is_success else f"{answer.status_code} {' '.join(answer.text.split())[:MAX_REASON]}"
 
 
 def _check(name: str, pid: int | None, url: str) -> Check:

@@ -47,7 +47,7 @@ def model_server(design: Design, home: Home, models: Models) -> Launch:
     return arguments
 
 
-class LocalPlane:
+class LocalTarget:
     """Two slots as processes."""
 
     def __init__(self, design: Design, home: Home, ports: Ports, launch: Launch) -> None:
@@ -116,7 +116,7 @@ class LocalPlane:
             raise UserError(f"slot {slot}: planting a fault failed: {error}") from None
 
 
-def local_plane(design: Design, home: Home, ports: Ports) -> tuple[LocalPlane, RegistryModels]:
+def local_target(design: Design, home: Home, ports: Ports) -> tuple[LocalTarget, RegistryModels]:
     """The plane of this machine with the real model server, and the registry its models come from."""
     models = RegistryModels(design, home)
-    return LocalPlane(design, home, ports, model_server(design, home, models)), models
+    return LocalTarget(design, home, ports, model_server(design, home, models)), models

@@ -23,7 +23,7 @@ class Release(BaseModel):
     model_digest: str
 
 
-def told_release() -> Release:
+def release_from_env() -> Release:
     """The release in `$MLSD_RELEASE`.
 
     Raises:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlsd.design.online_sections import Monitoring
-from mlsd.evaluation.drift import Ks, Verdict, judge, kl, ks, psi, psi_categories, tally
+from mlsd.evaluation.drift import DriftLevel, Ks, judge, kl, ks, psi, psi_categories, tally
 from mlsd.models.bundle import Manifest
 from mlsd.monitoring.reference import Reference
 from mlsd.monitoring.windows import SCORE, Window
@@ -25,7 +25,7 @@ class Row:
     ks: Ks
     training_psi: float | None
     critical: bool
-    verdict: Verdict
+    verdict: DriftLevel
 
 
 def _training_psi(window: Window, index: int, name: str, manifest: Manifest) -> float | None:

@@ -11,7 +11,7 @@ from mlsd.core.result import Check, StepResult
 from mlsd.delivery.releases.ledger import Ledger
 from mlsd.delivery.releases.records import Release
 from mlsd.design.design import Design
-from mlsd.evaluation.drift import FEWEST
+from mlsd.evaluation.drift import MIN_ROWS
 from mlsd.models.bundle import Manifest, read_bundle
 from mlsd.monitoring import checks, comparison, reference, slice_quality, state
 from mlsd.monitoring.checks import Finding
@@ -26,7 +26,7 @@ from mlsd.serving.inference.replay import snapshots
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """What one pass found about the live release."""
 
     release: Release
@@ -46,23 +46,23 @@ def _live_release(home: Home) -> tuple[Release, Manifest]:
     return release, read_bundle(folder, release.model_digest)[0]
 
 
-def _look(design: Design, home: Home, problem: Problem, since: datetime | None) -> Seen:
+def _look(design: Design, home: Home, problem: Problem, since: datetime | None) -> Observation:
     release, manifest = _live_release(home)
     stored = reference.of_release(release, home, problem, design)
     if stored is None:
-        return Seen(release, manifest, None, Window(), release.since, [], outcomes(design, home, problem, None))
+        return Observation(release, manifest, None, Window(), release.since, [], outcomes(design, home, problem, None))
     last = state.load(home)
     judged = last.judged if last.release_id == release.id else None
     start = since or max(filter(None, (release.since, stored.end, judged)))
     new_below = design.serving.cold_start.min_interactions
     window = observe(live(home, release.id, start), problem, snapshots(home), stored.layout, new_below)
     rows = comparison.features(window, stored, manifest, design.monitoring)
-    return Seen(release, manifest, stored, window, start, rows, outcomes(design, home, problem, stored))
+    return Observation(release, manifest, stored, window, start, rows, outcomes(design, home, problem, stored))
 
 
-def _findings(seen: Seen, design: Design) -> list[Finding]:
+def _findings(seen: Observation, design: Design) -> list[Finding]:
     limits, known = design.monitoring, seen.outcomes
-    unknown = f"no verdict: {known.requests} labelled requests, {FEWEST} needed"
+    unknown = f"no verdict: {known.requests} labelled requests, {MIN_ROWS} needed"
     change = slice_quality.changes(known.baseline, known.current)
     found = [*checks.drift(seen.rows, design)]
     found.append(checks.auc("quality", "all", change.get("all"), limits.max_metric_drop, unknown))
@@ -77,7 +77,7 @@ def _findings(seen: Seen, design: Design) -> list[Finding]:
     return found
 
 
-def _details(seen: Seen, design: Design, alerts: list[Alert]) -> dict[str, Any]:
+def _details(seen: Observation, design: Design, alerts: list[Alert]) -> dict[str, Any]:
     window, stored = seen.window, seen.reference
     score = window.bins.get(SCORE)
     return {
@@ -126,7 +126,7 @@ def _triggered(told: list[dict[str, Any]], *, expected: bool) -> Check:
     )
 
 
-def _moved(seen: Seen, design: Design) -> Check:
+def _moved(seen: Observation, design: Design) -> Check:
     """The planted shift must be seen: at least one critical feature over the limit."""
     over = sorted((row for row in seen.rows if row.verdict == "alert"), key=lambda row: -row.psi)
     names = ", ".join(f"{row.name} {row.psi:.2f}" for row in over)
@@ -135,11 +135,11 @@ def _moved(seen: Seen, design: Design) -> Check:
     return Check(name="shift of a critical feature", designed=designed, measured=names or few, passed=bool(over))
 
 
-def _verdict(seen: Seen) -> bool:
+def _verdict(seen: Observation) -> bool:
     return bool(seen.rows) and all(row.verdict != "insufficient rows" for row in seen.rows)
 
 
-def _summary(seen: Seen, alerts: list[Alert]) -> str:
+def _summary(seen: Observation, alerts: list[Alert]) -> str:
     if seen.reference is None:
         return (
             f"release {seen.release.id}: no verdict; its first {reference.REQUESTS} requests are still being collected"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mlsd.design.design import Design
-from mlsd.evaluation.drift import FEWEST
+from mlsd.evaluation.drift import MIN_ROWS
 from mlsd.evaluation.ranking_metrics import auc
 from mlsd.prediction_log.record import Record
 from mlsd.problem.problem import Problem
@@ -90,7 +90,7 @@ def auc_change(baseline: pd.DataFrame, current: pd.DataFrame) -> Change | None:
     """Relative change of AUC; None if one side has fewer than 200 requests, or only one class."""
     sides = [rows[rows["score"].notna()] for rows in (baseline, current)]
     counts = [side["request_id"].nunique() for side in sides]
-    if min(counts) < FEWEST or any(side["label"].nunique() < 2 for side in sides):
+    if min(counts) < MIN_ROWS or any(side["label"].nunique() < 2 for side in sides):
         return None
     (before, spread), (after, noise) = (_variance(side) for side in sides)
     change, error = after / before - 1.0, Z * np.sqrt(spread + noise) / before
@@ -101,7 +101,7 @@ def positive_share(rows: pd.DataFrame) -> Share | None:
     """Share of shown items that were engaged with; None below 200 requests."""
     per_request = rows.groupby("request_id")["label"].agg(["sum", "size"])
     n = len(per_request)
-    if n < FEWEST:
+    if n < MIN_ROWS:
         return None
     shown, hits = per_request["size"].to_numpy(np.float64), per_request["sum"].to_numpy(np.float64)
     value = hits.sum() / shown.sum()

@@ -20,11 +20,11 @@ from mlsd.design.design import Design, load_design
 from mlsd.models.code_version import code_version
 from mlsd.problem.problem import Problem, load_problem
 from mlsd.training.bundling import Lineage
-from mlsd.training.candidate import Rung
-from mlsd.training.engine_benchmark import compiling, equip
+from mlsd.training.candidate import Candidate
+from mlsd.training.engine_benchmark import benchmark_engines, compiling
 from mlsd.training.gating import gates
 from mlsd.training.gating.winner import Choice, InService, choose_first, choose_next
-from mlsd.training.leaderboard import Parts, climb
+from mlsd.training.leaderboard import Parts, run_leaderboard
 
 P = ParamSpec("P")
 
@@ -60,7 +60,7 @@ class Outcome(BaseModel):
     rows: dict[str, int]
     tables_digest: str
     code_version: str
-    rungs: list[Rung] = []
+    rungs: list[Candidate] = []
     choice: Choice = Choice()
 
 
@@ -184,7 +184,7 @@ def train(run: Run, frame: str, tables_digest: str, window_start: str, champion:
     lineage = Lineage(tables_digest, outcome.code_version, now())
     folder = Path(run.folder)
     with compiling(run.state, folder / "texts") as begin:
-        rungs = climb(design, problem, parts, lineage, folder / "models", begin)
+        rungs = run_leaderboard(design, problem, parts, lineage, folder / "models", begin)
     draw = (design.training.bootstrap_rounds, design.data.seed)
     if champion:
         held = InService.model_validate_json(champion)
@@ -192,7 +192,7 @@ def train(run: Run, frame: str, tables_digest: str, window_start: str, champion:
     else:
         choice = choose_first(rungs, parts.test, draw)
     names = {name for name in (choice.champion, choice.challenger) if name}
-    rungs = equip(design, run.state, rungs, names, parts.test)
+    rungs = benchmark_engines(design, run.state, rungs, names, parts.test)
     return _hand_on(run, outcome.model_copy(update={"rungs": rungs, "choice": choice}))
 
 

@@ -13,7 +13,7 @@ from mlsd.models.engines.benchmark import Measured
 from mlsd.pipelines.component_bodies import Outcome, read_outcome
 from mlsd.pipelines.local_run import exclusive, new_folder, run_pipeline
 from mlsd.problem.problem import Problem
-from mlsd.training.candidate import Rung
+from mlsd.training.candidate import Candidate
 from mlsd.training.gating.winner import InService
 
 
@@ -31,7 +31,7 @@ def in_service(home: Home) -> InService | None:
     return InService(version=release.model_version, folder=str(folder), digest=digest)
 
 
-def _row(rung: Rung) -> dict[str, Any]:
+def _row(rung: Candidate) -> dict[str, Any]:
     row = rung.model_dump(mode="json", exclude={"bundle", "reliability"})
     return {**row, "passed": rung.passed, "reason": rung.reason}
 
@@ -57,7 +57,7 @@ def _details(home: Home, outcome: Outcome, versions: dict[str, int], held: InSer
     return details
 
 
-def _refused(rung: Rung) -> Check:
+def _refused(rung: Candidate) -> Check:
     return Check(name=f"refused {rung.name}", designed="not used", measured=str(rung.reason), passed=True)
 
 

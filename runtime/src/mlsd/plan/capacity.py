@@ -11,10 +11,10 @@ from mlsd.core.home import Home, read_json
 from mlsd.design.design import Design
 from mlsd.plan.queueing import Service, load, most_rps, quantile_ms
 
-LEAST_MS = 0.01
+MIN_MS = 0.01
 
 
-class Rung(BaseModel):
+class LoadStage(BaseModel):
     """One rate of the ladder, and what it did; CPU is per request: of the workers, the edge, the client."""
 
     rps: float
@@ -36,7 +36,7 @@ class Rung(BaseModel):
 class Curve(BaseModel):
     """A ladder of rates on one machine; `answer_ms` and `service_ms` are evenly spaced quantiles at its lowest rate."""
 
-    rungs: list[Rung]
+    rungs: list[LoadStage]
     workers: int
     cores: int
     candidates: int
@@ -50,7 +50,7 @@ class Curve(BaseModel):
         return max((rung.rps for rung in self.rungs if not rung.broke), default=0.0)
 
     @property
-    def held(self) -> list[Rung]:
+    def held(self) -> list[LoadStage]:
         """The rungs that broke nothing."""
         return [rung for rung in self.rungs if not rung.broke]
 
@@ -82,7 +82,7 @@ class Predicted:
     @property
     def error(self) -> float:
         """Relative, positive when the model says more."""
-        return self.p99_ms / max(self.seen_ms, LEAST_MS) - 1.0
+        return self.p99_ms / max(self.seen_ms, MIN_MS) - 1.0
 
 
 def read_curve(design: Design, home: Home) -> Curve:
@@ -128,7 +128,7 @@ def _service(curve: Curve, workers: int, cores: int, beside_ms: float) -> tuple[
     """So many workers on so many cores, which also do `beside_ms` of other work a request: the scarcer one counts."""
     server, servers = _cpu_ms(curve, "server_cpu_ms"), min(workers, cores)
     share = max((server + beside_ms) / cores, server / workers)
-    return Service(curve.answer_ms, max(servers * share, LEAST_MS), _cs2(curve.service_ms)), servers
+    return Service(curve.answer_ms, max(servers * share, MIN_MS), _cs2(curve.service_ms)), servers
 
 
 def replica(design: Design, curve: Curve) -> tuple[Service, int]:

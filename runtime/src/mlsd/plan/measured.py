@@ -16,7 +16,7 @@ from mlsd.plan.plan import capacity as assumed
 
 STEADY = 0.9
 """Up to this load the model is held against the measured curve: above, p99 does not settle within a rung."""
-MOST_ERROR = 0.5
+MAX_ERROR = 0.5
 """Of seconds, a p99 is uncertain by a third: the median is judged, and at any single rate only what is too low."""
 FORMULA = (
     "P(W > t) = C(c, a) exp(-t / m), m = E[S] (1 + cs2) / (2 c (1 - rho)), rho = rate E[S] / c   (M/G/c, Allen-Cunneen)"
@@ -80,9 +80,9 @@ def _checks(design: Design, curve: Curve, found: Need, predicted: list[Predicted
         ),
         Check(
             name="the model against the measured curve",
-            designed=f"median within {MOST_ERROR:.0%} of p99, none more than that too low, to a load of {STEADY:g}",
+            designed=f"median within {MAX_ERROR:.0%} of p99, none more than that too low, to a load of {STEADY:g}",
             measured=f"{middle:+.0%}, lowest {boldest.error:+.0%} at {boldest.rps:.0f}/s, of {len(steady)} rates",
-            passed=abs(middle) <= MOST_ERROR and boldest.error >= -MOST_ERROR,
+            passed=abs(middle) <= MAX_ERROR and boldest.error >= -MAX_ERROR,
         ),
     ]
 

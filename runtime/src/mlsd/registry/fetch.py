@@ -12,7 +12,7 @@ from mlsd.design.design import load_design
 from mlsd.registry import registry
 
 
-def bring(version: int, digest: str, timeout_s: float) -> None:
+def fetch_bundle(version: int, digest: str, timeout_s: float) -> None:
     """Fetch a version in a process of its own, which is killed at the deadline.
 
     Raises:

@@ -18,7 +18,7 @@ class Slice(BaseModel):
     difference_ci: Pair | None = None
 
 
-class Rung(BaseModel):
+class CandidateRow(BaseModel):
     """One model of the ladder."""
 
     name: str
@@ -45,7 +45,7 @@ class Curve(BaseModel):
 class Training(BaseModel):
     """`train`."""
 
-    ladder: list[Rung]
+    ladder: list[CandidateRow]
     reliability: dict[str, Curve] = {}
     champion: int | None = None
     challenger: int | None = None

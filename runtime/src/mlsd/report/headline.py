@@ -80,7 +80,7 @@ def numbers(design: Design, results: Results) -> list[Number]:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Outcome:
     """The whole page in one sentence."""
 
     kind: str
@@ -88,15 +88,15 @@ class Verdict:
     missed: list[tuple[StepResult, Check]]
 
 
-def verdict(results: Results, expected: list[str]) -> Verdict:
+def verdict(results: Results, expected: list[str]) -> Outcome:
     """What holds, what was missed, and how many of the expected steps have not run."""
     checks = [(result, check) for result in results.values() for check in result.checks]
     missed = [(result, check) for result, check in checks if not check.passed]
     waiting = [step for step in expected if step not in results]
     if missed:
-        return Verdict("fail", f"{len(missed)} of {len(checks)} design numbers were missed", missed)
+        return Outcome("fail", f"{len(missed)} of {len(checks)} design numbers were missed", missed)
     if not checks:
-        return Verdict("open", "Nothing has been measured yet", [])
+        return Outcome("open", "Nothing has been measured yet", [])
     if waiting:
-        return Verdict("open", f"All {len(checks)} design numbers measured so far hold", [])
-    return Verdict("pass", f"All {len(checks)} design numbers hold", [])
+        return Outcome("open", f"All {len(checks)} design numbers measured so far hold", [])
+    return Outcome("pass", f"All {len(checks)} design numbers hold", [])

@@ -18,9 +18,9 @@ from starlette.routing import Route
 
 from mlsd.models.release import workers
 from mlsd.serving.faults import Faults
-from mlsd.serving.handling.request_handler import Front
+from mlsd.serving.handling.request_handler import RequestHandler
 from mlsd.serving.http import protocol
-from mlsd.serving.http.connection_limiter import Call, Door
+from mlsd.serving.http.connection_limiter import ConnectionLimiter, HttpCall
 from mlsd.serving.http.openapi import describe
 from mlsd.serving.runtime import Runtime
 from mlsd.serving.telemetry.metrics import exposition
@@ -59,20 +59,24 @@ class App(Starlette):
         """Answer `/rank` with this runtime; without one everything there is refused with 503."""
         self.runtime = runtime
         if runtime is None:
-            protocol.Wire.door = Door(_not_ready, _refused, NOT_READY_BYTES, NOT_READY_CONNECTIONS)
+            protocol.HttpProtocol.limiter = ConnectionLimiter(
+                _not_ready, _refused, NOT_READY_BYTES, NOT_READY_CONNECTIONS
+            )
             return
-        serving, front = runtime.design.serving, Front(runtime)
+        serving, front = runtime.design.serving, RequestHandler(runtime)
         share = -(-serving.max_connections // workers())
-        protocol.Wire.door = Door(front.take, front.reject, serving.max_body_kib * 1024, share, runtime.peers)
+        protocol.HttpProtocol.limiter = ConnectionLimiter(
+            front.take, front.reject, serving.max_body_kib * 1024, share, runtime.balancer
+        )
 
 
-def _refused(call: Call, status: int, field: str, found: str, expected: str) -> None:
+def _refused(call: HttpCall, status: int, field: str, found: str, expected: str) -> None:
     named = request_id(call.header(b"x-request-id"))
     error = {"field": field, "found": found, "expected": expected}
     call.respond(status, identity(named, None), refusal(error, named, None))
 
 
-def _not_ready(call: Call) -> None:
+def _not_ready(call: HttpCall) -> None:
     _refused(call, 503, "service", "not ready; the log says why", "a release")
 
 

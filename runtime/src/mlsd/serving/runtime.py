@@ -12,24 +12,24 @@ from mlsd.core.home import Home, find_home
 from mlsd.design.design import Design, load_design
 from mlsd.design.sources import effective_design
 from mlsd.features.items import ItemStore, most_bytes
-from mlsd.models.release import SLOT, Release, told_release, workers
+from mlsd.models.release import SLOT, Release, release_from_env, workers
 from mlsd.models.scoring import Bundle
 from mlsd.prediction_log.pseudonyms import pseudonyms
 from mlsd.prediction_log.writer import FeatureLog
 from mlsd.problem.problem import Problem
 from mlsd.serving.dispatch.admission import Admission
-from mlsd.serving.dispatch.worker_pool import Lanes, share_of_cores
+from mlsd.serving.dispatch.worker_pool import WorkerPool, share_of_cores
 from mlsd.serving.faults import FaultBoard
 from mlsd.serving.http import access_log
 from mlsd.serving.http.access_log import AccessLog
-from mlsd.serving.http.connection_balancer import Peers, join
+from mlsd.serving.http.connection_balancer import ConnectionBalancer, join
 from mlsd.serving.inference.cache import AnswerCache
 from mlsd.serving.inference.ranker import Ranker
 from mlsd.serving.inference.user_stores import open_users
-from mlsd.serving.loading.model_loader import Keeper
+from mlsd.serving.loading.model_loader import ModelLoader
 from mlsd.serving.telemetry.metrics import Metrics, forget_dead_processes, reserve
 from mlsd.serving.telemetry.tracing import Tracer, tracer
-from mlsd.tasks.ranking.batch.precomputed import Ahead
+from mlsd.tasks.ranking.batch.precomputed import PrecomputedRankings
 
 LOGGER = logging.getLogger("mlsd.serving")
 PARTS = 10_000
@@ -44,7 +44,7 @@ class Runtime:
     design: Design
     release: Release
     ranker: Ranker
-    keeper: Keeper
+    keeper: ModelLoader
     metrics: Metrics
     log: FeatureLog
     access: AccessLog
@@ -52,8 +52,8 @@ class Runtime:
     faults: FaultBoard
     admission: Admission
     cache: AnswerCache
-    lanes: Lanes
-    peers: Peers | None
+    lanes: WorkerPool
+    balancer: ConnectionBalancer | None
 
     @property
     def ready(self) -> bool:
@@ -86,14 +86,14 @@ def _assemble(design: Design, home: Home, problem: Problem) -> Runtime:
     forget_dead_processes()
     reserve()
     access_log.forget_dead_processes(home.logs, slot)
-    release, metrics, faults = told_release(), Metrics(design), FaultBoard.of(home)
+    release, metrics, faults = release_from_env(), Metrics(design), FaultBoard.of(home)
     items = ItemStore(home, problem, most_bytes(design))
     users = open_users(design, home, problem, metrics.breaker)
-    ahead = Ahead.of(design, home, problem, items, release)
+    ahead = PrecomputedRankings.of(design, home, problem, items, release)
     ranker = Ranker(design, problem, users, items, faults=faults, ahead=ahead)
     settings = design.serving.feature_log
     hashed = pseudonyms(home) if settings.hash_user_ids else None
-    lanes = Lanes(threads(design))
+    lanes = WorkerPool(threads(design))
 
     def put(bundle: Bundle) -> None:
         ranker.put(bundle)
@@ -103,7 +103,7 @@ def _assemble(design: Design, home: Home, problem: Problem) -> Runtime:
         design=design,
         release=release,
         ranker=ranker,
-        keeper=Keeper(release, design, problem, items.snapshot, home, put),
+        keeper=ModelLoader(release, design, problem, items.snapshot, home, put),
         metrics=metrics,
         log=FeatureLog(home.feature_log, slot, settings.queue, settings.retention_days, metrics.dropped, hashed),
         access=AccessLog(home.logs / f"access-{slot}-{os.getpid()}.jsonl"),
@@ -112,7 +112,7 @@ def _assemble(design: Design, home: Home, problem: Problem) -> Runtime:
         admission=Admission(design.serving.admission, lanes.threads),
         cache=AnswerCache(design.serving.popular_cache),
         lanes=lanes,
-        peers=join(home.run / f"workers-{slot}") if workers() > 1 else None,
+        balancer=join(home.run / f"workers-{slot}") if workers() > 1 else None,
     )
 
 

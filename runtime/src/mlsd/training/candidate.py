@@ -34,7 +34,7 @@ class SliceRow(BaseModel):
         return {name: float(value) for name, value in found.items() if value is not None}
 
 
-class Rung(BaseModel):
+class Candidate(BaseModel):
     """One model: its measurements, its verdict, and where its bundle lies."""
 
     model_config = ConfigDict(frozen=True)
@@ -129,14 +129,14 @@ def slice_table(rows: Rows, model: Scored, baseline: Scored, rounds: int, seed: 
 
 def measure(
     name: str, rows: Rows, model: Scored, baseline: Scored, logistic: Scored | None, *, rounds: int, seed: int
-) -> Rung:
+) -> Candidate:
     """Measure calibrated scores against the labels, the baseline and, once there is one, the logistic regression."""
     ndcg = interval(model.ranking.ndcg, rounds, seed)
     lift = interval(model.ranking.ndcg - baseline.ranking.ndcg, rounds, seed)
     versus = interval(model.ranking.ndcg - logistic.ranking.ndcg, rounds, seed) if logistic else None
     curve: Reliability = ranking_metrics.reliability(model.score, rows.label)
     family, objective = [*name.split("/"), "baseline"][:2]
-    return Rung(
+    return Candidate(
         name=name,
         family=family,
         objective=objective,

@@ -22,7 +22,7 @@ from mlsd.models.engines.benchmark import EngineReport, Measured
 from mlsd.models.scoring import Bundle
 from mlsd.models.selection import COMPILED, NATIVE, compile_engine, load_engine
 from mlsd.training import latency
-from mlsd.training.candidate import Rung
+from mlsd.training.candidate import Candidate
 from mlsd.training.families import Fitted
 from mlsd.training.onnx_export import export
 from mlsd.training.rows import Rows
@@ -34,7 +34,7 @@ REPEATS = 100
 NO_INT8 = "no operator of an ensemble of trees can be quantised"
 
 
-def _exported(rung: Rung) -> Rung:
+def _exported(rung: Candidate) -> Candidate:
     """With the ONNX graphs in the bundle, which changes its digest."""
     folder = Path(str(rung.bundle))
     manifest, text, _ = read_bundle(folder, rung.digest)
@@ -104,7 +104,7 @@ def _candidates(manifest: Manifest) -> tuple[list[str], dict[str, str]]:
     return ["onnx", "onnx_int8"], {COMPILED: "a linear model has nothing to compile"}
 
 
-def _compare(design: Design, home: Home, rung: Rung, test: Rows) -> EngineReport:
+def _compare(design: Design, home: Home, rung: Candidate, test: Rows) -> EngineReport:
     folder, digest = Path(str(rung.bundle)), str(rung.digest)
     manifest, _, _ = read_bundle(folder, digest)
     native = load_engine(NATIVE[manifest.family], folder, digest, home)
@@ -127,7 +127,9 @@ def _compare(design: Design, home: Home, rung: Rung, test: Rows) -> EngineReport
     )
 
 
-def equip(design: Design, home: Home, rungs: list[Rung], names: set[str], test: Rows) -> list[Rung]:
+def benchmark_engines(
+    design: Design, home: Home, rungs: list[Candidate], names: set[str], test: Rows
+) -> list[Candidate]:
     """The rungs, those that are to be registered with every engine tried and `engines.json` in the bundle's folder.
 
     Args:
@@ -141,7 +143,7 @@ def equip(design: Design, home: Home, rungs: list[Rung], names: set[str], test: 
     return [_equipped(design, home, rung, some) if rung.name in names else rung for rung in rungs]
 
 
-def _equipped(design: Design, home: Home, rung: Rung, test: Rows) -> Rung:
+def _equipped(design: Design, home: Home, rung: Candidate, test: Rows) -> Candidate:
     rung = _exported(rung)
     found = _compare(design, home, rung, test)
     write_json(Path(str(rung.bundle)) / benchmark.FILE, found.model_dump())

@@ -1,4 +1,4 @@
-"""The ladder: popularity, logistic regression, boosted trees, and the challenger with the ranking objective."""
+"""The leaderboard: popularity, logistic regression, boosted trees, and the challenger with the ranking objective."""
 
 import logging
 from collections.abc import Callable
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlsd.design.design import Design
+from mlsd.models.scoring import Bundle
 from mlsd.problem.problem import Problem
 from mlsd.training import latency
-from mlsd.training.bundling import Fits, Lineage, calibrated_popularity, draft, seal
-from mlsd.training.candidate import BASELINE, Rung, Scored, measure
+from mlsd.training.bundling import Fits, Lineage, build_bundle, calibrated_popularity, save_candidate
+from mlsd.training.candidate import BASELINE, Candidate, Scored, measure
 from mlsd.training.families import Fitted, fit_logistic, fit_trees
 from mlsd.training.gating import gates
 from mlsd.training.rows import Rows, joined
@@ -45,15 +46,22 @@ def _fits(parts: Parts, design: Design, features: tuple[str, ...], begin: Callab
         return [Fits(trial=trial.result(), final=final.result()) for final, trial in reversed(futures)]
 
 
-def climb(
+def _judged(design: Design, candidate: Candidate, bundle: Bundle, test: Rows) -> Candidate:
+    """With the time that a request's rows take, and what the gates say."""
+    taken = latency.measure(bundle, test.matrix, design.scale.candidates)
+    timed = candidate.model_copy(update={"p50_ms": taken.p50_ms, "p99_ms": taken.p99_ms})
+    return timed.model_copy(update={"checks": gates.judge(design, timed)})
+
+
+def run_leaderboard(
     design: Design,
     problem: Problem,
     parts: Parts,
     lineage: Lineage,
     folder: Path,
     begin: Callable[[Fitted], None] = lambda _: None,
-) -> list[Rung]:
-    """Fit, calibrate, measure and judge every rung; a bundle of each model is left in `folder`.
+) -> list[Candidate]:
+    """Fit, calibrate, measure and judge every candidate; a bundle of each model is left in `folder`.
 
     Args:
         design: what to fit and how to judge it.
@@ -64,26 +72,24 @@ def climb(
         begin: told of each final fit as soon as there is one, for work that can go on beside the measuring.
 
     Returns:
-        The rungs in order; the first is the baseline, which is measured but is no candidate.
+        The candidates in order; the first is the baseline, which is measured but is no candidate.
     """
     rounds, seed = design.training.bootstrap_rounds, design.data.seed
     test = parts.test
     baseline = Scored.of(test, calibrated_popularity(parts.validation, test))
-    rungs = [measure(BASELINE, test, baseline, baseline, None, rounds=rounds, seed=seed)]
+    candidates = [measure(BASELINE, test, baseline, baseline, None, rounds=rounds, seed=seed)]
     logistic: Scored | None = None
     for fits in _fits(parts, design, problem.feature_names, begin):
         fitted = fits.final
         name = f"{fitted.family}/{fitted.objective}"
-        name += "/large" if any(rung.name == name for rung in rungs) else ""
-        bundle = draft(fits, (parts.train, parts.validation), design, problem, lineage)
+        name += "/large" if any(other.name == name for other in candidates) else ""
+        bundle = build_bundle(fits, (parts.train, parts.validation), design, problem, lineage)
         model = Scored.of(test, bundle.score(test.matrix))
-        rung = measure(name, test, model, baseline, logistic, rounds=rounds, seed=seed)
-        taken = latency.measure(bundle, test.matrix, design.scale.candidates)
-        rung = rung.model_copy(update={"p50_ms": taken.p50_ms, "p99_ms": taken.p99_ms})
-        rung = rung.model_copy(update={"checks": gates.judge(design, rung)})
+        candidate = measure(name, test, model, baseline, logistic, rounds=rounds, seed=seed)
+        candidate = _judged(design, candidate, bundle, test)
         place = folder / name.replace("/", "-")
-        digest = seal(place, bundle, fitted, rung.plain)
-        rungs.append(rung.model_copy(update={"bundle": str(place), "digest": digest}))
-        LOG.info("%s: NDCG@10 %.3f, over popularity %+.3f", name, rung.ndcg10, rung.lift)
+        digest = save_candidate(place, bundle, fitted, candidate.plain)
+        candidates.append(candidate.model_copy(update={"bundle": str(place), "digest": digest}))
+        LOG.info("%s: NDCG@10 %.3f, over popularity %+.3f", name, candidate.ndcg10, candidate.lift)
         logistic = model if name == LOGISTIC else logistic
-    return rungs
+    return candidates

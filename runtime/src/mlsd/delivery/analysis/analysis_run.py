@@ -9,7 +9,7 @@ from mlsd.delivery.analysis.verdict import Gate, Verdict, correlation_gate, over
 from mlsd.delivery.edge import stats
 from mlsd.delivery.edge.routing import Slot
 from mlsd.delivery.edge.stats import Answers
-from mlsd.delivery.target import Plane, other
+from mlsd.delivery.target import DeploymentTarget, other
 from mlsd.design.design import Design
 from mlsd.plan.rollout import Step
 
@@ -17,7 +17,7 @@ POLL_S = 0.5
 
 
 @dataclass(frozen=True)
-class Seen:
+class StepAnalysis:
     """What a step showed. `first_bad_at`: seconds since 1970, the last look before the first bad answer was counted."""
 
     step: Step
@@ -35,10 +35,10 @@ class Seen:
         return f"{self.step}: {'' if failed else 'inconclusive, '}{'; '.join(parts)}"
 
 
-class Watch:
+class AnalysisRun:
     """Reads the gates of one rollout. The champion's answers since it began are the control."""
 
-    def __init__(self, design: Design, plane: Plane, champion: Slot, comparison: Comparison) -> None:
+    def __init__(self, design: Design, plane: DeploymentTarget, champion: Slot, comparison: Comparison) -> None:
         """Remember where the edge's counters stand."""
         self._design, self._plane, self._champion, self._comparison = design, plane, champion, comparison
         self._began = self.answers()
@@ -71,7 +71,7 @@ class Watch:
             psi_gate(found.score_psi(), found.pairs, limits.max_score_psi, step.min_requests),
         ]
 
-    def observe(self, step: Step, before: dict[str, Answers], proceed: Callable[[], None]) -> Seen:
+    def observe(self, step: Step, before: dict[str, Answers], proceed: Callable[[], None]) -> StepAnalysis:
         """Look until there is a verdict.
 
         Args:
@@ -90,4 +90,4 @@ class Watch:
             first_bad_at = first_bad_at or (clean_at if any(gate.bad for gate in gates) else None)
             verdict, seconds = overall(gates), time.monotonic() - began
             if verdict != "undecided" or seconds > step.timeout_s:
-                return Seen(step, gates, verdict, seconds, first_bad_at)
+                return StepAnalysis(step, gates, verdict, seconds, first_bad_at)

@@ -11,7 +11,7 @@ from mlsd.prediction_log.record import Record
 from mlsd.prediction_log.writer import read_records
 
 LATEST_COPY = timedelta(seconds=5)  # a copy may be logged this much later than its request
-FEWEST = 10  # items that both have scored; the order of fewer says little
+MIN_COMMON = 10  # items that both have scored; the order of fewer says little
 
 Scores = NDArray[np.float64]
 
@@ -67,7 +67,9 @@ class Comparison:
         self._scores[side].append(record.scores)
         self._scores[other_side].append(other.scores)
         _, one, two = np.intersect1d(record.item_ids, other.item_ids, return_indices=True)
-        if len(one) >= min(FEWEST, len(record.item_ids)):  # lists made ahead or pruned under pressure overlap in part
+        if len(one) >= min(
+            MIN_COMMON, len(record.item_ids)
+        ):  # lists made ahead or pruned under pressure overlap in part
             correlation = spearman(record.scores[one], other.scores[two])
             self.correlations.extend([] if correlation is None else [correlation])
 

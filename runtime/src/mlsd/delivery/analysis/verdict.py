@@ -10,7 +10,7 @@ import numpy as np
 Verdict = Literal["pass", "fail", "undecided"]
 # One-sided exact binomial test. Surely worse than allowed: fail at once. Perhaps worse: keep looking.
 SURE, PERHAPS = 0.01, 0.05
-FEWEST_BAD = 2  # a single answer condemns nobody
+MIN_BAD = 2  # a single answer condemns nobody
 EARLY = 20  # pairs from which a rank correlation or a PSI may fail before the full sample is there
 SIGMAS = 3.0
 EARLY_PSI_FACTOR = 2.0
@@ -64,7 +64,7 @@ def share_gate(name: str, answers: tuple[int, int], control: tuple[int, int], mo
     allowed = max(most, control[0] / control[1] if control[1] else 0.0)
     chance = binomial_tail(bad, total, allowed)
     verdict: Verdict = "undecided"
-    if bad >= FEWEST_BAD and chance < SURE:
+    if bad >= MIN_BAD and chance < SURE:
         verdict = "fail"
     elif total >= fewest and chance >= PERHAPS:
         verdict = "pass"

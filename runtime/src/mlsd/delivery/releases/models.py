@@ -90,11 +90,11 @@ class RegistryModels:
 
     def folder(self, release: Release) -> Path:
         """The local copy; one that is missing or damaged is fetched, unless the registry does not give it in time."""
-        from mlsd.registry.fetch import bring
+        from mlsd.registry.fetch import fetch_bundle
 
         if release.model_version not in self._not_given and not self.at_hand(release):
             try:
-                bring(release.model_version, release.model_digest, FETCH_S)
+                fetch_bundle(release.model_version, release.model_digest, FETCH_S)
             except UserError as error:
                 self._not_given.add(release.model_version)  # a server start asks twice, and has 30 s
                 LOGGER.warning("no good copy of model %d here: %s", release.model_version, error)

@@ -15,7 +15,7 @@ from mlsd.features.online_stores.sqlite import UserRow
 from mlsd.features.values import decode_all, entity_key, moment, redis_field
 
 CONNECTIONS = 16
-MOST_READING = 64
+MAX_READING = 64
 CONNECT_S = 1.0
 """The longest that a new connection may take; the request that asked for it does not wait so long."""
 _OPTIONS = {"protocol": 2, "lib_name": None, "lib_version": None, "decode_responses": False}  # no words of greeting
@@ -108,7 +108,7 @@ class RedisStore:
 
     def begin(self, user_id: int) -> "asyncio.Future[UserRow | None] | None":
         """Start a read; None if too many are under way. Cancelling it drops the connection that it waits for."""
-        if self._reading >= MOST_READING:
+        if self._reading >= MAX_READING:
             return None
         self._reading += 1
         task = asyncio.get_running_loop().create_task(self._read(user_id))

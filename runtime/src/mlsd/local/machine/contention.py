@@ -10,7 +10,7 @@ from mlsd.local import processes
 
 
 @dataclass(frozen=True)
-class Reading:
+class CpuReading:
     """CPU seconds since boot: of the machine, of it busy, and of this process and the stack by process."""
 
     total: float
@@ -46,7 +46,7 @@ def _used(pid: int) -> float:
     return sum((times.user, times.system, times.children_user, times.children_system))
 
 
-def other_share(before: Reading, after: Reading) -> float:
+def cpu_contention(before: CpuReading, after: CpuReading) -> float:
     """Share of the machine, 0 to 1, that others took between two readings."""
     ours = sum(max(used - before.ours.get(pid, 0.0), 0.0) for pid, used in after.ours.items())
     spent = after.total - before.total

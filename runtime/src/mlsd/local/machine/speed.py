@@ -12,7 +12,7 @@ ITEMS = [{"item_id": 100_000 + k, "score": k / 997} for k in range(500)]
 BLOCK = bytes(range(256)) * 256
 
 
-class Speed(BaseModel):
+class MachineSpeed(BaseModel):
     """Milliseconds of the fixed work: the median, and how much longer one of a hundred took."""
 
     work_ms: float

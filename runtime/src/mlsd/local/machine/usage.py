@@ -94,7 +94,7 @@ def memory_mib(found: Iterable[psutil.Process]) -> list[float]:
 
 
 @dataclass
-class Watch:
+class UsageMeter:
     """Watches the servers while a run goes on: `with Watch(home) as watch: ...`."""
 
     home: Home

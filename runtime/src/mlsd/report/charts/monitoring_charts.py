@@ -8,14 +8,14 @@ from mlsd.report.details import Feature, Monitored, Scores, Thresholds
 WIDTH = 1100.0
 ROW = 21.0
 LOWEST = 0.001
-MOST_ROWS = 18
+MAX_ROWS = 18
 
 
 def _shown(features: list[Feature]) -> list[Feature]:
     """Critical features and the score always; of the others those that moved most."""
     ordered = sorted(features, key=lambda feature: -feature.psi)
     rest = [feature for feature in ordered if not feature.critical]
-    kept = rest[: max(MOST_ROWS - (len(ordered) - len(rest)), 0)]
+    kept = rest[: max(MAX_ROWS - (len(ordered) - len(rest)), 0)]
     return [feature for feature in ordered if feature.critical or feature in kept]
 
 

@@ -3,13 +3,13 @@
 from markupsafe import Markup
 
 from mlsd.core.svg import Frame, dot, drawing, line, linear, path, text, ticks
-from mlsd.report.details import Curve, Rung
+from mlsd.report.details import CandidateRow, Curve
 
 WIDTH = 540.0
 ROW = 46.0
 
 
-def ladder(rungs: list[Rung], chosen: list[str]) -> Markup:
+def ladder(rungs: list[CandidateRow], chosen: list[str]) -> Markup:
     """NDCG@10 of each rung with its 95 % interval; the dashed line is the baseline, hollow dots were refused."""
     bounds = [value for rung in rungs for value in rung.ndcg10_ci]
     low, high = min(bounds), max(bounds)

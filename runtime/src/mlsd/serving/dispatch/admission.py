@@ -8,7 +8,7 @@ SMOOTHING = 0.05  # of the running mean of the time that one request holds a thr
 FIRST_GUESS_S = 0.002
 
 
-class Verdict(Enum):
+class AdmissionDecision(Enum):
     """What a request gets."""
 
     FULL = "full"
@@ -36,11 +36,11 @@ class Admission:
         ahead = self.inside - self._threads + 1
         return max(ahead, 0) * self._held_s / self._threads
 
-    def verdict(self, wait_s: float) -> Verdict:
+    def verdict(self, wait_s: float) -> AdmissionDecision:
         """For a request that will have waited so long."""
         if wait_s > self._most_s:
-            return Verdict.SHED
-        return Verdict.PRUNED if wait_s > self._prune_s else Verdict.FULL
+            return AdmissionDecision.SHED
+        return AdmissionDecision.PRUNED if wait_s > self._prune_s else AdmissionDecision.FULL
 
     def enter(self) -> None:
         """A request is queued."""

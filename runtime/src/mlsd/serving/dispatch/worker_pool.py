@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from mlsd.core import cpu
 
 LOGGER = logging.getLogger("mlsd.lanes")
-MOST_STUCK = 8
+MAX_STUCK = 8
 
 Work = Callable[[], bool]
 
@@ -18,7 +18,7 @@ def share_of_cores(workers: int) -> int:
     return max(cpu.usable() // workers, 1)
 
 
-class Lanes:
+class WorkerPool:
     """Runs work in `threads` threads. All methods but the threads' own are for one thread, the event loop's."""
 
     def __init__(self, threads: int) -> None:
@@ -42,23 +42,23 @@ class Lanes:
         """Back from work that was given up: whether this thread goes on, or its replacement does."""
         with self._lock:
             self._stuck -= 1
-            return self._stuck >= MOST_STUCK
+            return self._stuck >= MAX_STUCK
 
     def submit(self, work: Work) -> None:
         """Queue work; it returns False when it was given up while it ran, and must not raise."""
         self._queue.put(work)
 
-    def give_up(self) -> None:
+    def abandon(self) -> None:
         """Count one thread as stuck in its work and put another in its place, up to the bound."""
         with self._lock:
             self._stuck += 1
-            replace = self._stuck <= MOST_STUCK
+            replace = self._stuck <= MAX_STUCK
         if replace:
             self._start()
         else:
             LOGGER.error("%d ranking threads hang; no more are started", self._stuck)
 
     @property
-    def blocked(self) -> bool:
+    def exhausted(self) -> bool:
         """Whether no thread is left that could take work."""
-        return self._stuck >= MOST_STUCK + self.threads
+        return self._stuck >= MAX_STUCK + self.threads

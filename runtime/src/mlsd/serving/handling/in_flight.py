@@ -5,7 +5,7 @@ import threading
 from dataclasses import dataclass, field
 from enum import Enum
 
-from mlsd.serving.http.connection_limiter import Call
+from mlsd.serving.http.connection_limiter import HttpCall
 from mlsd.serving.inference.ranker import Read
 from mlsd.tasks.ranking.ranking import Progress, Ranking
 from mlsd.tasks.ranking.request import RankRequest
@@ -24,10 +24,10 @@ _LOCK = threading.Lock()  # one for all: it is held for a comparison
 
 
 @dataclass(slots=True)
-class Job:
+class InFlightRequest:
     """A request on its way."""
 
-    call: Call
+    call: HttpCall
     request_id: str
     role: str
     progress: Progress

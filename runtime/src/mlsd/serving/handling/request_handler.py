@@ -6,10 +6,10 @@ import math
 import time
 from functools import partial
 
-from mlsd.serving.dispatch.admission import Verdict
-from mlsd.serving.handling.in_flight import Job, State
-from mlsd.serving.handling.responder import Replies, Shed
-from mlsd.serving.http.connection_limiter import Call
+from mlsd.serving.dispatch.admission import AdmissionDecision
+from mlsd.serving.handling.in_flight import InFlightRequest, State
+from mlsd.serving.handling.responder import OverloadedError, Responder
+from mlsd.serving.http.connection_limiter import HttpCall
 from mlsd.serving.inference.users import Row
 from mlsd.serving.runtime import Runtime
 from mlsd.tasks.ranking import response
@@ -21,12 +21,12 @@ AGAIN_S = 0.002  # a thread between two hops is looked at again after this
 GRACE_S = 0.003  # for a client that ends by itself at the deadline: its thread comes back, and says why
 
 
-class Front:
+class RequestHandler:
     """Takes calls and answers every one of them, once."""
 
     def __init__(self, runtime: Runtime) -> None:
         """Hop deadlines come from the design."""
-        self._own, self._replies = runtime, Replies(runtime)
+        self._own, self._replies = runtime, Responder(runtime)
         self._design = design = runtime.design
         hops, self._admission = design.latency.hops_ms, runtime.admission
         self._limit_s = {
@@ -39,16 +39,16 @@ class Front:
         self._budget_s = (design.latency.service_ms - hops.edge) / 1e3
         self._optional = design.serving_mode != "online"
 
-    def take(self, call: Call) -> None:
+    def take(self, call: HttpCall) -> None:
         """Begin one request."""
         role = "shadow" if call.header(b"x-mlsd-role") == "shadow" else "live"
-        job = Job(call, request_id(call.header(b"x-request-id")), role, Progress(since=call.arrived))
+        job = InFlightRequest(call, request_id(call.header(b"x-request-id")), role, Progress(since=call.arrived))
         try:
             self._begin(job)
         except Exception as error:  # the edge of the process: whatever broke, the caller gets an answer
             self._refuse(job, error)
 
-    def _refuse(self, job: Job, error: Exception | None) -> None:
+    def _refuse(self, job: InFlightRequest, error: Exception | None) -> None:
         """Say why there is no ranking; where even that fails the connection ends, for its place must not be lost."""
         try:
             self._replies.refuse(job, error)
@@ -56,35 +56,35 @@ class Front:
             LOGGER.exception("request %s: not even a refusal", job.request_id)
             job.call.abort()
 
-    def reject(self, call: Call, status: int, field: str, found: str, expected: str) -> None:
+    def reject(self, call: HttpCall, status: int, field: str, found: str, expected: str) -> None:
         """Answer what never became a request."""
         error = {"field": field, "found": found, "expected": expected}
         self._replies.error(call, request_id(call.header(b"x-request-id")), "live", status, error)
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, job: InFlightRequest) -> None:
         own = self._own
         if own.faults.now().error:
             raise RuntimeError("a planted fault")
         wait_s = self._admission.wait_s()
         verdict = self._admission.verdict(wait_s)
-        if verdict is Verdict.SHED:
-            raise Shed(wait_s)
-        pressed = verdict is Verdict.PRUNED
+        if verdict is AdmissionDecision.SHED:
+            raise OverloadedError(wait_s)
+        pressed = verdict is AdmissionDecision.PRUNED
         job.keep = self._design.serving.admission.prune_to if pressed else None
         look = own.cache.wanted(pressure=pressed)
-        if look or own.lanes.blocked or not own.ranker.reads_here:
+        if look or own.lanes.exhausted or not own.ranker.reads_here:
             request = job.request = self._parse(job.call)
             if look and self._answered_before(job, request):
                 return
-            if own.lanes.blocked:
+            if own.lanes.exhausted:
                 self._fall_back(job, request)
                 return
         self._queue(job)
 
-    def _parse(self, call: Call) -> RankRequest:
+    def _parse(self, call: HttpCall) -> RankRequest:
         return parse(bytes(call.body), self._design.scale.candidates, optional=self._optional)
 
-    def _answered_before(self, job: Job, request: RankRequest) -> bool:
+    def _answered_before(self, job: InFlightRequest, request: RankRequest) -> bool:
         own = self._own
         found = own.cache.find(own.cache.key(request, own.ranker.snapshot_version))
         own.metrics.looked_up(found=found is not None)
@@ -94,7 +94,7 @@ class Front:
         self._replies.rank(job, request, ranking)
         return True
 
-    def _queue(self, job: Job) -> None:
+    def _queue(self, job: InFlightRequest) -> None:
         loop = asyncio.get_running_loop()
         self._admission.enter()
         ranker, request = self._own.ranker, job.request
@@ -106,14 +106,14 @@ class Front:
         reading = asyncio.ensure_future(ranker.begin_read(request.user_id))
         reading.add_done_callback(lambda done: self._was_read(job, done, loop))
 
-    def _was_read(self, job: Job, reading: asyncio.Future[Row], loop: asyncio.AbstractEventLoop) -> None:
+    def _was_read(self, job: InFlightRequest, reading: asyncio.Future[Row], loop: asyncio.AbstractEventLoop) -> None:
         if not reading.cancelled():
             reading.exception()  # whoever needs the row asks again; nobody may need it
         job.read = reading.result
         job.progress.enter("queue")
         self._own.lanes.submit(partial(self._work, job, loop))
 
-    def _work(self, job: Job, loop: asyncio.AbstractEventLoop) -> bool:
+    def _work(self, job: InFlightRequest, loop: asyncio.AbstractEventLoop) -> bool:
         """In a ranking thread: the whole answer but for its first lines. False if it was given up meanwhile."""
         if not job.turn(State.QUEUED, State.RUNNING):
             return True
@@ -128,12 +128,12 @@ class Front:
         loop.call_soon_threadsafe(self._finish, job)
         return True
 
-    def _rank(self, job: Job, taken: float) -> None:
+    def _rank(self, job: InFlightRequest, taken: float) -> None:
         wait_s = taken - job.progress.since
         verdict = self._admission.verdict(wait_s)
-        if verdict is Verdict.SHED:
-            raise Shed(wait_s)
-        if verdict is Verdict.PRUNED:
+        if verdict is AdmissionDecision.SHED:
+            raise OverloadedError(wait_s)
+        if verdict is AdmissionDecision.PRUNED:
             job.keep = self._design.serving.admission.prune_to
         request = job.request = job.request or self._parse(job.call)
         ranking = self._own.ranker.rank(request, job.progress, job.keep, job.read)
@@ -141,14 +141,14 @@ class Front:
         job.progress.enter("done")
         job.ranking = ranking
 
-    def _finish(self, job: Job) -> None:
+    def _finish(self, job: InFlightRequest) -> None:
         self._left(job)
         try:
             self._ranked(job)
         except Exception as error:  # as in `take`
             self._refuse(job, error)
 
-    def _ranked(self, job: Job) -> None:
+    def _ranked(self, job: InFlightRequest) -> None:
         request, ranking, slow_ms = job.request, job.ranking, self._own.faults.now().slow_ms
         if request is None or ranking is None:
             self._refuse(job, job.error)
@@ -158,12 +158,12 @@ class Front:
         else:
             self._replies.rank(job, request, ranking)
 
-    def _left(self, job: Job) -> None:
+    def _left(self, job: InFlightRequest) -> None:
         self._admission.leave(None if job.error is not None else job.took_s)
         if job.timer is not None:
             job.timer.cancel()
 
-    def _check(self, job: Job) -> None:
+    def _check(self, job: InFlightRequest) -> None:
         """Cut a request off whose hop, or whose whole budget, is over; else come back when it may be."""
         if job.state is State.RANKED:
             return
@@ -175,23 +175,23 @@ class Front:
         elif job.turn(job.state, State.CUT_OFF):
             self._cut_off(job, running=running)
 
-    def _cut_off(self, job: Job, *, running: bool) -> None:
+    def _cut_off(self, job: InFlightRequest, *, running: bool) -> None:
         self._left(job)
         own, hop = self._own, job.progress.hop
         if running:
-            own.lanes.give_up()
+            own.lanes.abandon()
             own.metrics.stuck()
         if running and hop == "features":
             own.ranker.gave_up_reading()
         if job.request is None or hop == "queue":
-            self._refuse(job, Shed(time.perf_counter() - job.call.arrived))
+            self._refuse(job, OverloadedError(time.perf_counter() - job.call.arrived))
             return
         try:
             self._fall_back(job, job.request)
         except Exception as error:  # as in `take`
             self._refuse(job, error)
 
-    def _fall_back(self, job: Job, request: RankRequest) -> None:
+    def _fall_back(self, job: InFlightRequest, request: RankRequest) -> None:
         ranking = self._own.ranker.fallback(request, job.progress)
         began = time.perf_counter()
         job.items = response.items_json(ranking)

@@ -6,9 +6,9 @@ import math
 import time
 from functools import partial
 
-from mlsd.serving.handling.in_flight import Job
-from mlsd.serving.http.connection_limiter import Call
-from mlsd.serving.http.delayed_rejections import HELD, Refusals, rest
+from mlsd.serving.handling.in_flight import InFlightRequest
+from mlsd.serving.http.connection_limiter import HttpCall
+from mlsd.serving.http.delayed_rejections import HELD, DelayedRejections, rest
 from mlsd.serving.runtime import Runtime
 from mlsd.tasks.ranking import response
 from mlsd.tasks.ranking.ranking import Ranking
@@ -17,7 +17,7 @@ from mlsd.tasks.ranking.request import BadRequestError, RankRequest
 LOGGER = logging.getLogger("mlsd.serving")
 
 
-class Shed(Exception):  # noqa: N818 - a decision, not an error
+class OverloadedError(Exception):
     """The queue is too long for this request, which waited, or would wait, so long."""
 
     def __init__(self, wait_s: float) -> None:
@@ -25,16 +25,16 @@ class Shed(Exception):  # noqa: N818 - a decision, not an error
         self.wait_s = wait_s
 
 
-class Replies:
+class Responder:
     """Answers by one release."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._own = runtime
         hops = runtime.design.latency.hops_ms
         shortest_s = min(hops.features, hops.inference, hops.post) / 1e3
-        self._shedding = Refusals(HELD * runtime.admission.most_s, rest(shortest_s))
+        self._shedding = DelayedRejections(HELD * runtime.admission.most_s, rest(shortest_s))
 
-    def rank(self, job: Job, request: RankRequest, ranking: Ranking) -> None:
+    def rank(self, job: InFlightRequest, request: RankRequest, ranking: Ranking) -> None:
         """Send a ranking; it is counted and logged after its bytes have left."""
         seconds = time.perf_counter() - job.call.arrived
         release = self._own.release
@@ -43,7 +43,7 @@ class Replies:
         # uvloop writes at the end of this turn; what follows is of the next.
         asyncio.get_running_loop().call_soon(self._account, job, request, ranking, seconds)
 
-    def _account(self, job: Job, request: RankRequest, ranking: Ranking, seconds: float) -> None:
+    def _account(self, job: InFlightRequest, request: RankRequest, ranking: Ranking, seconds: float) -> None:
         own = self._own
         full = own.sampled(job.request_id)
         total_ms = seconds * 1e3
@@ -55,18 +55,18 @@ class Replies:
         if own.tracer is not None:
             own.tracer.record(job.call.header(b"traceparent"), job.request_id, seconds, ranking.hops_ms)
 
-    def refuse(self, job: Job, error: Exception | None) -> None:
+    def refuse(self, job: InFlightRequest, error: Exception | None) -> None:
         """Send why there is no ranking: 400 for the request's fault, 429 for too many of them, 500 for ours."""
         if isinstance(error, BadRequestError):
             self.error(job.call, job.request_id, job.role, 400, error.answer["error"])
-        elif isinstance(error, Shed):
+        elif isinstance(error, OverloadedError):
             self._shed(job, error.wait_s)
         else:
             LOGGER.error("request %s", job.request_id, exc_info=error)
             found = {"field": "service", "found": "a failure; the log says why", "expected": "an answer"}
             self.error(job.call, job.request_id, job.role, 500, found)
 
-    def _shed(self, job: Job, wait_s: float) -> None:
+    def _shed(self, job: InFlightRequest, wait_s: float) -> None:
         self._own.metrics.shed()
         most_ms = self._own.design.serving.admission.max_queue_ms
         found = {"field": "queue", "found": f"{wait_s * 1e3:.0f} ms", "expected": f"at most {most_ms:g} ms"}
@@ -75,7 +75,7 @@ class Replies:
         self._shedding.add(job.call.arrived, send)
 
     def error(
-        self, call: Call, request_id: str, role: str, status: int, error: dict[str, str], lines: bytes = b""
+        self, call: HttpCall, request_id: str, role: str, status: int, error: dict[str, str], lines: bytes = b""
     ) -> None:
         """Send an answer without a ranking."""
         own = self._own

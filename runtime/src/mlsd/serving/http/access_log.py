@@ -13,7 +13,7 @@ import psutil
 
 LOGGER = logging.getLogger("mlsd.access")
 PAUSE_S = 0.25
-MOST_WAITING = 10_000
+MAX_WAITING = 10_000
 ROTATE_BYTES = 16 * 2**20
 KEPT = 8  # files of processes that are gone
 
@@ -54,7 +54,7 @@ class AccessLog:
     def __init__(self, path: Path) -> None:
         """Start the writer."""
         self._path = path
-        self._waiting: deque[Line] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[Line] = deque(maxlen=MAX_WAITING)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._thread.start()

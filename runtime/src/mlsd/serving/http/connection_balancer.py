@@ -12,21 +12,21 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-LOGGER = logging.getLogger("mlsd.peers")
+LOGGER = logging.getLogger("mlsd.balancer")
 TOLERANCE, MARGIN = 0.1, 1.0  # a share of the mean, and at least one connection, is not worth a new one
 WIDTH = 8
 
 
-def join(folder: Path) -> "Peers | None":
+def join(folder: Path) -> "ConnectionBalancer | None":
     """The workers who share `folder`; None, and a line in the log, when nothing can be written there."""
     try:
-        return Peers(folder)
+        return ConnectionBalancer(folder)
     except OSError as error:
         LOGGER.warning("connections are not shared out: %s", error)
         return None
 
 
-class Peers:
+class ConnectionBalancer:
     """The workers of one server, each with a file that it keeps locked while it lives."""
 
     def __init__(self, folder: Path) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from mlsd.serving.http.connection_balancer import Peers
+    from mlsd.serving.http.connection_balancer import ConnectionBalancer
 
 SWEEP_S = 0.25
 ACTIVE_S = 1.0  # a connection counts as busy so long after its last request
@@ -29,7 +29,7 @@ class Connection(Protocol):
     def expire(self, now: float) -> None:
         """End what took too long, at `now` of time.perf_counter."""
 
-    def send(self, call: Call, status: int, head: bytes, body: bytes) -> None:
+    def send(self, call: HttpCall, status: int, head: bytes, body: bytes) -> None:
         """Write the answer to `call`."""
 
     def abort(self) -> None:
@@ -37,10 +37,10 @@ class Connection(Protocol):
 
 
 @dataclass(slots=True)
-class Call:
+class HttpCall:
     """One request to `/rank` as it came, and the way to answer it, once, from the event loop."""
 
-    wire: Connection
+    connection: Connection
     method: bytes
     headers: list[tuple[bytes, bytes]]
     arrived: float  # of time.perf_counter: its last byte, for a slow sender waits for nobody but itself
@@ -56,27 +56,27 @@ class Call:
 
     def respond(self, status: int, head: bytes, body: bytes) -> None:
         """Send an answer; `head` is header lines that end in CR LF."""
-        self.wire.send(self, status, head, body)
+        self.connection.send(self, status, head, body)
 
     def abort(self) -> None:
         """End the connection without an answer."""
-        self.wire.abort()
+        self.connection.abort()
 
 
 @dataclass(slots=True)
-class Door:
+class ConnectionLimiter:
     """What all connections of a process share: who answers, the bounds, and who is in, longest idle first."""
 
-    take: Callable[[Call], None]
-    reject: Callable[[Call, int, str, str, str], None]  # status, field, found, expected
-    most_body: int
+    take: Callable[[HttpCall], None]
+    reject: Callable[[HttpCall, int, str, str, str], None]  # status, field, found, expected
+    max_body: int
     connections: int
-    peers: Peers | None = None
+    balancer: ConnectionBalancer | None = None
     surplus: int = 0  # connections to end, each after its next answer
     inside: dict[Connection, None] = field(default_factory=dict)
     sweeper: asyncio.TimerHandle | None = None
 
-    def enter(self, wire: Connection) -> bool:
+    def enter(self, connection: Connection) -> bool:
         """Give a new connection a place. Where there is none the longest idle one goes, first of those that never
         asked anything; False when nobody is idle.
         """
@@ -86,17 +86,17 @@ class Door:
                 return False
             idle.abort()
             del self.inside[idle]
-        self.inside[wire] = None
+        self.inside[connection] = None
         if self.sweeper is None:
-            self.sweeper = wire.loop.call_later(SWEEP_S, self._sweep, wire.loop)
+            self.sweeper = connection.loop.call_later(SWEEP_S, self._sweep, connection.loop)
         return True
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look at every connection now and then: cheaper than timers that each request sets and cancels."""
         now, active = time.perf_counter(), 0
-        for wire in list(self.inside):
-            wire.expire(now)
-            active += wire.used and now - wire.since < ACTIVE_S
-        if self.peers is not None:
-            self.surplus = self.peers.surplus(active)
+        for connection in list(self.inside):
+            connection.expire(now)
+            active += connection.used and now - connection.since < ACTIVE_S
+        if self.balancer is not None:
+            self.surplus = self.balancer.surplus(active)
         self.sweeper = loop.call_later(SWEEP_S, self._sweep, loop) if self.inside else None

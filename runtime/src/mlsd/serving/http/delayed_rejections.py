@@ -21,7 +21,7 @@ def rest(shortest_s: float) -> float:
 
 
 @dataclass(slots=True)
-class Refusals:
+class DelayedRejections:
     """What waits to be refused. For one thread, the event loop's.
 
     A worker that refuses at once has its connections back before the worker beside it has answered anything: a proxy

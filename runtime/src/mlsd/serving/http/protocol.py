@@ -16,14 +16,14 @@ import httptools
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from mlsd.serving.http.connection_limiter import Call, Door
+from mlsd.serving.http.connection_limiter import ConnectionLimiter, HttpCall
 
 if TYPE_CHECKING:
     import asyncio
 
 LOGGER = logging.getLogger("mlsd.serving")
 PATH = b"/rank"
-MOST_HEADER_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 64 * 1024
 RECEIVE_S = 2.0  # from the first byte of a request to its last
 FIRST_S = 10.0  # a new connection may say nothing for so long
 LINGER_S = 1.0  # a refused sender may go on sending, so that it gets to read why
@@ -33,21 +33,21 @@ FRAMING = 8  # bytes of chunked encoding for one of a body, at most
 IDLE, RECEIVING, ANSWERING, ELSEWHERE, REFUSED = range(5)
 
 
-class Wire(HttpToolsProtocol):
+class HttpProtocol(HttpToolsProtocol):
     """One connection."""
 
-    door: ClassVar[Door]
+    limiter: ClassVar[ConnectionLimiter]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.state, self.since, self.used = IDLE, time.perf_counter(), False
-        self._call: Call | None = None
+        self._call: HttpCall | None = None
         self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a place, or go at once."""
         super().connection_made(transport)
-        if not self.door.enter(self):
+        if not self.limiter.enter(self):
             transport.abort()
 
     def is_idle(self) -> bool:
@@ -62,7 +62,7 @@ class Wire(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place back; an answer that is still being made goes nowhere."""
-        self.door.inside.pop(self, None)
+        self.limiter.inside.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -85,9 +85,9 @@ class Wire(HttpToolsProtocol):
     def _bound(self) -> None:
         """End what is too large: a header, or a body with chunk sizes and trailers without end."""
         if self.state == RECEIVING and self._call is None:
-            if self._head_bytes > MOST_HEADER_BYTES:
-                self._reject(431, "header", f"more than {MOST_HEADER_BYTES} bytes", "less")
-        elif self._head_bytes > MOST_HEADER_BYTES + FRAMING * self.door.most_body:
+            if self._head_bytes > MAX_HEADER_BYTES:
+                self._reject(431, "header", f"more than {MAX_HEADER_BYTES} bytes", "less")
+        elif self._head_bytes > MAX_HEADER_BYTES + FRAMING * self.limiter.max_body:
             if self.state == RECEIVING:
                 self._too_large()
             elif self.state == ELSEWHERE:
@@ -113,8 +113,8 @@ class Wire(HttpToolsProtocol):
         super().on_message_begin()
         self._call = None
         self.state, self.since, self.used = RECEIVING, time.perf_counter(), True
-        self.door.inside.pop(self, None)
-        self.door.inside[self] = None
+        self.limiter.inside.pop(self, None)
+        self.limiter.inside[self] = None
 
     def _no_more(self) -> None:
         self.flow.pause_reading()
@@ -145,12 +145,12 @@ class Wire(HttpToolsProtocol):
             self._elsewhere()
             return
         keep = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        call = self._call = Call(self, self.parser.get_method(), self.headers, self.since, keep_alive=keep)
+        call = self._call = HttpCall(self, self.parser.get_method(), self.headers, self.since, keep_alive=keep)
         if self.parser.should_upgrade():
             return
         if call.method != b"POST":
             self._reject(405, "method", call.method.decode("latin-1"), "POST")
-        elif int(call.header(b"content-length") or 0) > self.door.most_body:
+        elif int(call.header(b"content-length") or 0) > self.limiter.max_body:
             self._too_large()
         elif self.expect_100_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -164,7 +164,7 @@ class Wire(HttpToolsProtocol):
             self._reject(400, "path", "no path", "a path")
 
     def _too_large(self) -> None:
-        self._reject(413, "body", "more", f"at most {self.door.most_body} bytes")
+        self._reject(413, "body", "more", f"at most {self.limiter.max_body} bytes")
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -172,7 +172,7 @@ class Wire(HttpToolsProtocol):
             super().on_body(body)
         elif self.state == RECEIVING and self._call is not None:
             self._call.body += body
-            if len(self._call.body) > self.door.most_body:
+            if len(self._call.body) > self.limiter.max_body:
                 self._too_large()
 
     def on_message_complete(self) -> None:
@@ -182,7 +182,7 @@ class Wire(HttpToolsProtocol):
             super().on_message_complete()
         elif self.state == RECEIVING and self._call is not None and not self.parser.should_upgrade():
             self.state, self._call.arrived = ANSWERING, time.perf_counter()
-            self.door.take(self._call)
+            self.limiter.take(self._call)
 
     def on_response_complete(self) -> None:
         """The ASGI application has answered."""
@@ -193,17 +193,17 @@ class Wire(HttpToolsProtocol):
         """Answer what cannot be served, and close once the sender had time to read it."""
         if self.state == REFUSED or self.transport.is_closing():
             return
-        call = self._call or Call(self, b"", [], self.since)
+        call = self._call or HttpCall(self, b"", [], self.since)
         self._call, call.keep_alive = call, False
-        self.door.reject(call, status, name, found, expected)
+        self.limiter.reject(call, status, name, found, expected)
 
-    def send(self, call: Call, status: int, head: bytes, body: bytes) -> None:
+    def send(self, call: HttpCall, status: int, head: bytes, body: bytes) -> None:
         """Write an answer and get ready for the next request, or for the end."""
         if call is not self._call or self.transport.is_closing():
             return
         complete = self.state == ANSWERING
-        if self.door.surplus and complete and call.keep_alive:
-            self.door.surplus -= 1
+        if self.limiter.surplus and complete and call.keep_alive:
+            self.limiter.surplus -= 1
             call.keep_alive = False
         lines = [STATUS_LINE[status]]
         for name, value in self.server_state.default_headers:
@@ -245,5 +245,5 @@ class Wire(HttpToolsProtocol):
 
 
 def install() -> None:
-    """Make uvicorn speak through `Wire`; to be called when the service is imported, before uvicorn is configured."""
-    HTTP_PROTOCOLS["auto"] = f"{__name__}:Wire"
+    """Make uvicorn speak through `HttpProtocol`; call it at import of the service, before uvicorn is configured."""
+    HTTP_PROTOCOLS["auto"] = f"{__name__}:HttpProtocol"

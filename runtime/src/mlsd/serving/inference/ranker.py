@@ -17,8 +17,8 @@ from mlsd.features.online_stores.sqlite import UserRow, fill
 from mlsd.models.scoring import Bundle
 from mlsd.problem.problem import Problem
 from mlsd.serving.faults import HEALTHY, NO_FAULTS, FaultBoard
-from mlsd.serving.inference.users import StoreOpen, UserStore
-from mlsd.tasks.ranking.batch.precomputed import Ahead, Answer, Made
+from mlsd.serving.inference.users import CircuitOpenError, UserStore
+from mlsd.tasks.ranking.batch.precomputed import PrecomputedRanking, PrecomputedRankings, PrecomputedRun
 from mlsd.tasks.ranking.ranking import CUT_OFF, INVERTED, LOST, POPULARITY, Gathered, Progress, Ranking, popular
 from mlsd.tasks.ranking.request import RankRequest
 
@@ -26,7 +26,7 @@ LOGGER = logging.getLogger("mlsd.ranker")
 Read = Callable[[], UserRow | None]
 
 
-def _made_ahead(made: Answer, at: datetime, progress: Progress) -> Ranking:
+def _made_ahead(made: PrecomputedRanking, at: datetime, progress: Progress) -> Ranking:
     """An answer of the last batch run, as it is."""
     none = np.zeros((0, 0), dtype=np.float32)
     gathered = Gathered(
@@ -49,7 +49,7 @@ class Ranker:
         items: ItemStore,
         bundle: Bundle | None = None,
         faults: FaultBoard = NO_FAULTS,
-        ahead: Ahead | None = None,
+        ahead: PrecomputedRankings | None = None,
     ) -> None:
         """`bundle` None answers with the popular items, until one is put; `ahead` has answers made before."""
         self._problem, self._users, self._items, self._bundle, self._ahead = problem, users, items, bundle, ahead
@@ -128,10 +128,10 @@ class Ranker:
         reason = CUT_OFF.get(hop, "post_timeout")
         return Ranking(at, gathered, request.candidates, scores, POPULARITY, None, hops, [reason])
 
-    def _made(self, request: RankRequest, at: datetime) -> Made:
+    def _made(self, request: RankRequest, at: datetime) -> PrecomputedRun:
         """What was made ahead for this request; planted faults are of the scorer, so it has to score."""
         if self._ahead is None:
-            return Made(request)
+            return PrecomputedRun(request)
         made = self._ahead.look_up(request, at)
         return made if self._faults.now() == HEALTHY else replace(made, answer=None)
 
@@ -157,7 +157,7 @@ class Ranker:
             row = read()
         except TimeoutError:
             degraded.append("features_timeout")
-        except StoreOpen:
+        except CircuitOpenError:
             degraded.append("features_breaker")
         except Exception as error:  # whatever a store does, the user gets an answer
             LOGGER.error("features of a user: %s: %s", type(error).__name__, error)

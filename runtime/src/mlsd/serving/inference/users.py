@@ -18,7 +18,7 @@ HANGS_S = 1.0
 Row = UserRow | None
 
 
-class StoreOpen(Exception):  # noqa: N818 - the breaker is open: a state, told as it is called
+class CircuitOpenError(Exception):
     """Not asked: the store failed too often just now."""
 
 
@@ -83,14 +83,14 @@ class UserStore:
 
         Awaiting gives the stored values, None for an unknown user, and raises:
             TimeoutError: not read within the deadline, or too many reads are under way.
-            StoreOpen: not tried, at once.
+            CircuitOpenError: not tried, at once.
             Exception: whatever the store raised.
         """
         if isinstance(self._store, Blocking):
             raise TypeError("a store that blocks is not read in the event loop")
         within = self._deadline_s if most_s is None else max(min(most_s, self._deadline_s), 0.0)
         if not self._breaker.enter():
-            return _refuse(StoreOpen())
+            return _refuse(CircuitOpenError())
         reading = self._store.begin(user_id)
         if reading is None:
             self._breaker.failed()
@@ -120,7 +120,7 @@ class UserStore:
         if not isinstance(self._store, Blocking):
             raise TypeError("a store over the network is read in the event loop")
         if self._store.hangs or not self._breaker.enter():
-            raise StoreOpen
+            raise CircuitOpenError
         try:
             row = self._store.read(user_id)
         except Exception:

@@ -18,7 +18,7 @@ from mlsd.models.release import Release
 from mlsd.models.scoring import Bundle
 from mlsd.models.selection import COMPILED, choose, compile_engine
 from mlsd.problem.problem import Problem
-from mlsd.registry.fetch import bring
+from mlsd.registry.fetch import fetch_bundle
 from mlsd.serving.loading.bundle_loading import check, load_model
 
 LOGGER = logging.getLogger("mlsd.serving")
@@ -28,7 +28,7 @@ FETCH_S = 20.0
 NICENESS = 15  # of the compiler: answers come first
 
 
-class Keeper:
+class ModelLoader:
     """One release's model; `put` is called with a bundle that has scored a batch, from this thread or another."""
 
     def __init__(
@@ -97,7 +97,7 @@ class Keeper:
     def _fetch(self) -> None:
         """Ask the registry for what is missing or damaged here."""
         try:
-            bring(self._release.model_version, self._release.model_digest, FETCH_S)
+            fetch_bundle(self._release.model_version, self._release.model_digest, FETCH_S)
         except (UserError, OSError) as error:
             LOGGER.warning("the registry gave no model: %s", error)
 

@@ -5,11 +5,11 @@ import numpy as np
 from mlsd.core.result import Check
 from mlsd.design.design import Design
 from mlsd.evaluation.ranking_metrics import auc
-from mlsd.training.candidate import Rung
+from mlsd.training.candidate import Candidate
 from mlsd.training.rows import Rows
 
 
-def _lift(design: Design, rung: Rung) -> Check:
+def _lift(design: Design, rung: Candidate) -> Check:
     least = design.training.gates.min_lift
     low, high = rung.lift_ci
     return Check(
@@ -20,7 +20,7 @@ def _lift(design: Design, rung: Rung) -> Check:
     )
 
 
-def _logistic(rung: Rung) -> list[Check]:
+def _logistic(rung: Candidate) -> list[Check]:
     """More parts than a logistic regression must not rank worse than one, beyond noise."""
     if rung.versus_logistic is None or rung.versus_logistic_ci is None:
         return []
@@ -35,7 +35,7 @@ def _logistic(rung: Rung) -> list[Check]:
     ]
 
 
-def _probability(design: Design, rung: Rung) -> list[Check]:
+def _probability(design: Design, rung: Candidate) -> list[Check]:
     gates = design.training.gates
     return [
         Check(
@@ -53,7 +53,7 @@ def _probability(design: Design, rung: Rung) -> list[Check]:
     ]
 
 
-def _slices(design: Design, rung: Rung) -> list[Check]:
+def _slices(design: Design, rung: Candidate) -> list[Check]:
     """A slice is lost if it is worse than the baseline by more than the design allows, and beyond noise."""
     gates = design.training.gates
     checks = []
@@ -71,7 +71,7 @@ def _slices(design: Design, rung: Rung) -> list[Check]:
     return checks
 
 
-def _latency(design: Design, rung: Rung) -> Check:
+def _latency(design: Design, rung: Candidate) -> Check:
     budget = design.latency.hops_ms.inference
     return Check(
         name=f"scoring {design.scale.candidates} candidates, p99",
@@ -81,7 +81,7 @@ def _latency(design: Design, rung: Rung) -> Check:
     )
 
 
-def judge(design: Design, rung: Rung) -> list[Check]:
+def judge(design: Design, rung: Candidate) -> list[Check]:
     """Every gate of one candidate; however accurate, one that is too slow is refused."""
     return [
         _lift(design, rung),

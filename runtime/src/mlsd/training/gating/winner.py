@@ -8,7 +8,7 @@ from mlsd.core.errors import UserError
 from mlsd.core.result import Check
 from mlsd.evaluation.bootstrap import interval
 from mlsd.models.scoring import load_bundle
-from mlsd.training.candidate import BASELINE, Rung, Scored
+from mlsd.training.candidate import BASELINE, Candidate, Scored
 from mlsd.training.gating import gates
 from mlsd.training.rows import Rows
 
@@ -39,18 +39,18 @@ def _compare(title: str, new: Scored, old: Scored, rounds: int, seed: int) -> Ch
     return gates.not_worse(title, difference=found.mean, low=found.low, high=found.high)
 
 
-def score(rung: Rung, rows: Rows) -> Scored:
+def score(rung: Candidate, rows: Rows) -> Scored:
     """Score the test rows with the rung's bundle."""
     return Scored.of(rows, load_bundle(Path(str(rung.bundle)), rung.digest).score(rows.matrix))
 
 
-def _best_first(rungs: list[Rung]) -> list[Rung]:
+def _best_first(rungs: list[Candidate]) -> list[Candidate]:
     """Rungs that passed every gate, by NDCG@10 of the newest rows; of equals the plainer one first."""
     passed = [rung for rung in rungs if rung.passed and rung.name != BASELINE]
     return sorted(passed, key=lambda rung: -rung.ndcg10)
 
 
-def choose_first(rungs: list[Rung], rows: Rows, draw: tuple[int, int]) -> Choice:
+def choose_first(rungs: list[Candidate], rows: Rows, draw: tuple[int, int]) -> Choice:
     """No model serves yet: the runner-up becomes champion, the best one challenges it through every step of a release.
 
     The first release has nothing to be compared with on live traffic, so it is the second best that goes live unproven.
@@ -69,7 +69,7 @@ def choose_first(rungs: list[Rung], rows: Rows, draw: tuple[int, int]) -> Choice
 
 
 def choose_next(
-    rungs: list[Rung], rows: Rows, champion: InService, features: tuple[str, ...], draw: tuple[int, int]
+    rungs: list[Candidate], rows: Rows, champion: InService, features: tuple[str, ...], draw: tuple[int, int]
 ) -> Choice:
     """A model serves: the best rung that passed challenges it, unless it ranks the newest rows worse than that model.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from mlsd.core.home import replacing
-from mlsd.training.candidate import Rung
+from mlsd.training.candidate import Candidate
 
 
 def _save(figure: Figure, path: Path) -> Path:
@@ -14,7 +14,7 @@ def _save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def reliability_curve(rungs: list[Rung], folder: Path) -> Path:
+def reliability_curve(rungs: list[Candidate], folder: Path) -> Path:
     """Observed share of positives over the predicted one, a line for each model."""
     figure = Figure(figsize=(5, 5))
     axes = figure.add_subplot()
@@ -32,7 +32,7 @@ def reliability_curve(rungs: list[Rung], folder: Path) -> Path:
     return _save(figure, folder / "reliability.png")
 
 
-def ndcg_by_model(rungs: list[Rung], folder: Path) -> Path:
+def ndcg_by_model(rungs: list[Candidate], folder: Path) -> Path:
     """NDCG@10 of each model with its bootstrap 95 % interval."""
     figure = Figure(figsize=(6, 0.6 * len(rungs) + 1.2))
     axes = figure.add_subplot()

@@ -10,7 +10,7 @@ from mlsd.design.design import Design
 from mlsd.models.bundle import read_bundle
 from mlsd.registry.mlflow_store import client, prepare
 from mlsd.registry.registry import ARTIFACT
-from mlsd.training.candidate import Rung
+from mlsd.training.candidate import Candidate
 from mlsd.training.recording import plots
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _log(mlflow: "MlflowClient", run: str, metrics: dict[str, float], parameters
     )
 
 
-def log_ladder(home: Home, design: Design, rungs: list[Rung], tags: dict[str, str], folder: Path) -> str:
+def log_ladder(home: Home, design: Design, rungs: list[Candidate], tags: dict[str, str], folder: Path) -> str:
     """One run for the whole ladder: parameters, NDCG@10 of each rung, the plots.
 
     Returns:
@@ -67,7 +67,7 @@ def log_ladder(home: Home, design: Design, rungs: list[Rung], tags: dict[str, st
     return str(run)
 
 
-def log_rung(home: Home, design: Design, rung: Rung, parent: str) -> tuple[str, str | None]:
+def log_rung(home: Home, design: Design, rung: Candidate, parent: str) -> tuple[str, str | None]:
     """One run for one model, below the ladder's: metrics, slices, verdict, bundle, MLflow's own flavour of trees.
 
     Returns:

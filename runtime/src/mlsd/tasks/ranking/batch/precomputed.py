@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mlsd.core.errors import UserError
 from mlsd.core.home import Home
-from mlsd.core.polling import Refused, watch
+from mlsd.core.polling import Backoff, poll
 from mlsd.design.design import Design
 from mlsd.features.snapshot import Snapshot
 from mlsd.models.release import Release
@@ -31,7 +31,7 @@ class Items(Protocol):
 
 
 @dataclass(frozen=True)
-class Answer:
+class PrecomputedRanking:
     """A list made ahead, n items best first, with all that a record needs to replay it to the bit."""
 
     item_ids: NDArray[np.int64]
@@ -46,15 +46,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Made:
+class PrecomputedRun:
     """The request with candidates, why it is not what the mode promises, and the answer if it was made ahead."""
 
     request: RankRequest
-    answer: Answer | None = None
+    answer: PrecomputedRanking | None = None
     reasons: list[str] = field(default_factory=list)
 
 
-class Ahead:
+class PrecomputedRankings:
     """The newest run of the release's own model, swapped in one assignment when a newer one appears.
 
     The rule: in batch mode a request gets its user's list, or of it the candidates that it names. In hybrid mode a
@@ -72,11 +72,13 @@ class Ahead:
         self._max_age = timedelta(hours=design.batch.max_age_h)
         self._table: Table | None = None
         self._popular: tuple[str, NDArray[np.int64]] = ("", np.empty(0, np.int64))
-        self._name, self._refused = "", Refused()
-        watch(self._look, POLL_S, LOGGER, lambda: "answers made ahead", at_once=True)
+        self._name, self._refused = "", Backoff()
+        poll(self._look, POLL_S, LOGGER, lambda: "answers made ahead", at_once=True)
 
     @classmethod
-    def of(cls, design: Design, home: Home, problem: Problem, items: Items, release: Release) -> "Ahead | None":
+    def of(
+        cls, design: Design, home: Home, problem: Problem, items: Items, release: Release
+    ) -> "PrecomputedRankings | None":
         """What the design's serving mode needs; None for online."""
         return None if design.serving_mode == "online" else cls(design, home, problem, items, release)
 
@@ -106,11 +108,11 @@ class Ahead:
             order = np.argsort(-scores, kind="stable")[: self._most]
             self._popular = (snapshot.version, np.asarray(snapshot.ids)[order])
 
-    def look_up(self, request: RankRequest, at: datetime) -> Made:
+    def look_up(self, request: RankRequest, at: datetime) -> PrecomputedRun:
         """Fill in what was made ahead; reads a memory map, about 50 microseconds."""
         named = len(request.candidates) > 0
         if named and not self._batch:
-            return Made(request)
+            return PrecomputedRun(request)
         table, reason = self._usable(at)
         if table is None:
             return self._now(request, self._popular[1], reason)
@@ -118,11 +120,11 @@ class Ahead:
         if record is None:
             return self._now(request, self._popular[1], "batch_user")
         if not self._batch:
-            return Made(replace(request, candidates=table.items[record["places"]]))
+            return PrecomputedRun(replace(request, candidates=table.items[record["places"]]))
         answer = self._answer(table, record, request.candidates, at)
         if answer is None:
             return self._now(request, request.candidates, "batch_items")
-        return Made(replace(request, candidates=answer.item_ids), answer)
+        return PrecomputedRun(replace(request, candidates=answer.item_ids), answer)
 
     def _usable(self, at: datetime) -> tuple[Table | None, str]:
         """The run in use, or why there is none."""
@@ -131,11 +133,15 @@ class Ahead:
             return None, "batch_missing"
         return (None, "batch_stale") if at - table.meta.written_at > self._max_age else (table, "")
 
-    def _now(self, request: RankRequest, candidates: NDArray[np.int64], reason: str) -> Made:
+    def _now(self, request: RankRequest, candidates: NDArray[np.int64], reason: str) -> PrecomputedRun:
         """To be scored now: the request's own candidates if it names any, else these."""
-        return Made(request if len(request.candidates) else replace(request, candidates=candidates), None, [reason])
+        return PrecomputedRun(
+            request if len(request.candidates) else replace(request, candidates=candidates), None, [reason]
+        )
 
-    def _answer(self, table: Table, record: Any, candidates: NDArray[np.int64], at: datetime) -> Answer | None:
+    def _answer(
+        self, table: Table, record: Any, candidates: NDArray[np.int64], at: datetime
+    ) -> PrecomputedRanking | None:
         """The user's list, or what it says of the candidates; None when it says nothing of one of them."""
         meta = table.meta
         ids, scores = table.items[record["places"][: meta.top]], np.array(record["scores"])
@@ -146,7 +152,7 @@ class Ahead:
             ids, scores = ids[wanted], scores[wanted]
         since, row = (at - meta.written_at).total_seconds(), np.array(record["row"])
         ages = dict(zip(meta.views, record["ages_s"].tolist(), strict=True)) | {"item": meta.item_age_s}
-        return Answer(
+        return PrecomputedRanking(
             item_ids=ids,
             scores=scores,
             user_row=row,

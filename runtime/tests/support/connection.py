@@ -63,7 +63,7 @@ def request(body: bytes, *headers: str, method: str = "POST", path: str = "/rank
     return "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + body
 
 
-class Wire:
+class ClientConnection:
     """One connection; several requests may be sent before their answers are read."""
 
     def __init__(self, port: int, timeout_s: float = 10.0) -> None:
