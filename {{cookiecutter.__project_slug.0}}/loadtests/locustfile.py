@@ -32,6 +32,7 @@ PERCENTILES = (10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100)
 TIMING = re.compile(r"(\w+);dur=([0-9.]+)")
 DEGRADED, REASON, HEAD_BYTES = re.compile(rb'"degraded":\[([^\]]*)\]'), re.compile(r"\w+"), 1000
 OK, SHED = 200, 429
+RETRIES, LONGEST_WAIT_S = 3, 3.0  # of a request that is refused
 
 
 def histogram() -> HdrHistogram:
@@ -76,6 +77,7 @@ class Measured:
     sent: int = 0
     errors: int = 0
     shed: int = 0
+    retried: int = 0
     warmup: int = 0
     warmup_errors: int = 0
     cpu_before_s: float = 0.0
@@ -141,6 +143,7 @@ class Measured:
             "sent": self.sent,
             "errors": self.errors,
             "shed": self.shed,
+            "retried": self.retried,
             "warmup": self.warmup,
             "warmup_errors": self.warmup_errors,
             "client_cpu_s": time.process_time() - self.cpu_before_s,
@@ -156,6 +159,12 @@ class Measured:
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(result), encoding="utf-8")
         temporary.replace(path)
+
+
+def wait_s(retry_after: str | None) -> float:
+    """Seconds to wait before a refused request is asked again: what the header says, within bounds."""
+    said = float(retry_after) if retry_after and retry_after.isdigit() else 1.0
+    return min(max(said, 0.1), LONGEST_WAIT_S)
 
 
 def _micros(seconds: float) -> int:
@@ -200,6 +209,12 @@ class Arrivals(FastHttpUser):
         warmup = self.environment.parsed_options.warmup
         sent = time.perf_counter() - start
         response = self.client.post("/rank", data=body, headers=headers)
+        for _ in range(RETRIES if self.environment.parsed_options.retry else 0):
+            if response.status_code != SHED:
+                break
+            MEASURED.retried += 1
+            gevent.sleep(wait_s(response.headers.get("retry-after")))
+            response = self.client.post("/rank", data=body, headers=headers)
         taken = time.perf_counter() - start - sent
         if intended < warmup:
             MEASURED.warmup += 1
@@ -213,6 +228,7 @@ def _options(parser: ArgumentParser) -> None:
     parser.add_argument("--rps", type=float, required=True, help="arrivals per second")
     parser.add_argument("--seconds", type=float, required=True, help="measured time")
     parser.add_argument("--warmup", type=float, default=0.0, help="seconds before it, not measured")
+    parser.add_argument("--retry", action="store_true", help="ask again what was refused, after its Retry-After")
     parser.add_argument("--poisson", action="store_true", help="random gaps between arrivals, drawn ahead")
     parser.add_argument("--spike-factor", type=float, default=1.0, help="rate in the spike, times --rps")
     parser.add_argument("--spike-from", type=float, default=0.0, help="second of the measured time")

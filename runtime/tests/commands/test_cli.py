@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlsd.commands.cli import COMMANDS, main
+from mlsd.commands.cli import HELP, main
 from mlsd.commands.demo import MARKER, clean_start
 from mlsd.core.home import Home
 from mlsd.design.design import Design
@@ -35,7 +35,7 @@ def test_help_names_every_command_and_loads_no_library() -> None:
         text=True,
         check=True,
     )
-    for name in COMMANDS:
+    for name in HELP:
         assert f" {name} " in done.stdout
     loaded = set(done.stdout.split())
     assert not loaded & {"pydantic", "numpy", "pandas", "yaml", "feast", "mlflow", "kfp", "lightgbm"}

@@ -12,14 +12,14 @@ from mlsd.delivery.analysis.verdict import Gate, Verdict, binomial_tail, correla
 @pytest.mark.parametrize(
     ("bad", "total", "verdict"),
     [
-        (0, 0, "undecided"),
-        (0, 29, "undecided"),
+        (0, 0, "inconclusive"),
+        (0, 29, "inconclusive"),
         (0, 30, "pass"),
-        (1, 1, "undecided"),  # one answer condemns nobody
+        (1, 1, "inconclusive"),  # one answer condemns nobody
         (1, 30, "pass"),  # one slow answer among 30 is chance: 26 %
         (2, 2, "fail"),
         (2, 3, "fail"),
-        (2, 30, "undecided"),  # 3.6 %: look longer
+        (2, 30, "inconclusive"),  # 3.6 %: look longer
         (2, 60, "pass"),
         (3, 30, "fail"),  # 0.3 %
         (30, 30, "fail"),
@@ -38,7 +38,7 @@ def test_a_stall_of_the_shared_machine_is_not_the_candidates_fault() -> None:
 
 def test_nothing_allowed() -> None:
     assert share_gate("error rate", (0, 30), (0, 0), 0.0, 30).verdict == "pass"
-    assert share_gate("error rate", (1, 30), (0, 0), 0.0, 30).verdict == "undecided"
+    assert share_gate("error rate", (1, 30), (0, 0), 0.0, 30).verdict == "inconclusive"
     assert share_gate("error rate", (2, 300), (0, 0), 0.0, 30).verdict == "fail"
 
 
@@ -60,14 +60,14 @@ def test_false_alarms_are_rare() -> None:
 @pytest.mark.parametrize(
     ("correlations", "verdict"),
     [
-        ([], "undecided"),
-        ([0.9] * 199, "undecided"),
+        ([], "inconclusive"),
+        ([0.9] * 199, "inconclusive"),
         ([0.9] * 200, "pass"),
         ([0.31] * 200, "pass"),
         ([0.29] * 200, "fail"),
-        ([-1.0] * 19, "undecided"),
+        ([-1.0] * 19, "inconclusive"),
         ([-1.0, -0.9] * 10, "fail"),  # clear long before 200 pairs
-        ([0.2, 0.4] * 10, "undecided"),  # not clear yet
+        ([0.2, 0.4] * 10, "inconclusive"),  # not clear yet
     ],
 )
 def test_rank_correlation(correlations: list[float], verdict: Verdict) -> None:
@@ -77,10 +77,10 @@ def test_rank_correlation(correlations: list[float], verdict: Verdict) -> None:
 @pytest.mark.parametrize(
     ("psi", "pairs", "verdict"),
     [
-        (0.0, 0, "undecided"),
-        (9.0, 19, "undecided"),
+        (0.0, 0, "inconclusive"),
+        (9.0, 19, "inconclusive"),
         (4.1, 20, "fail"),
-        (3.9, 20, "undecided"),
+        (3.9, 20, "inconclusive"),
         (2.0, 200, "pass"),
         (2.1, 200, "fail"),
     ],
@@ -90,8 +90,8 @@ def test_score_psi(psi: float, pairs: int, verdict: Verdict) -> None:
 
 
 def test_overall() -> None:
-    passed, failed, open_ = (Gate("x", "", "", v, 1) for v in ("pass", "fail", "undecided"))  # type: ignore[arg-type]
+    passed, failed, open_ = (Gate("x", "", "", v, 1) for v in ("pass", "fail", "inconclusive"))  # type: ignore[arg-type]
     assert overall([passed, passed]) == "pass"
-    assert overall([passed, open_]) == "undecided"
+    assert overall([passed, open_]) == "inconclusive"
     assert overall([open_, failed, passed]) == "fail"
-    assert overall([]) == "undecided"
+    assert overall([]) == "inconclusive"

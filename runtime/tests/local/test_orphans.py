@@ -69,3 +69,18 @@ def test_a_run_that_was_ended_keeps_its_result(asking: Home, design: Design) -> 
         running.wait_begun()
         first = running.finish()
         assert running.finish() is first
+
+
+@pytest.mark.parametrize("retry", [True, False])
+def test_what_is_refused_is_asked_again_when_the_server_says_so(asking: Home, design: Design, *, retry: bool) -> None:
+    """Two answers a second, four asked for: with a second's patience fewer are refused for good, and all is counted."""
+    with serving(most=2) as host:
+        pattern = sender.Pattern(retry=retry)
+        found = sender.start(design, asking, host=host, seconds=2, rps=4, pattern=pattern).wait()
+    assert found.sent == 8
+    assert (found.retried > 0) == retry
+    assert found.errors == 0
+    if retry:
+        assert "refused and asked again" in found.refusals
+    else:
+        assert found.shed >= 2

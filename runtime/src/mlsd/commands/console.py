@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from mlsd.commands.progress import Progress
-from mlsd.core.result import Check, StepResult
+from mlsd.core.result import EXIT_CODES, Check, StepResult, Verdict, overall
 from mlsd.problem.context import Context
 
+SHOWN: dict[Verdict, str] = {"pass": "pass", "fail": "FAIL", "inconclusive": "inconclusive"}
+MARKS: dict[Verdict, str] = {"pass": "ok  ", "fail": "FAIL", "inconclusive": "??  "}
 Work = Callable[[Context], StepResult | Iterable[StepResult]]
 
 
@@ -26,23 +28,21 @@ def _timed(context: Context, work: Work) -> Iterator[StepResult]:
 
 
 def headline(result: StepResult) -> Check:
-    """The check that a single line shows: the first failed one, else the first."""
-    failed = [check for check in result.checks if not check.passed]
-    return (failed or result.checks)[0]
+    """The check that a single line shows: the first failed one, else the first inconclusive one, else the first."""
+    worst = [check for check in result.checks if check.verdict == result.verdict]
+    return (worst or result.checks)[0]
 
 
 def line(result: StepResult) -> str:
     """One step on one line: verdict, name, the design number beside the measured one, seconds."""
     check = headline(result)
-    verdict = "pass" if result.passed else "FAIL"
     numbers = f"{check.name}: {check.measured}  (design {check.designed})"
-    return f"{verdict}  {result.step:<18} {numbers:<78} {result.seconds:6.1f} s"
+    return f"{SHOWN[result.verdict]}  {result.step:<18} {numbers:<78} {result.seconds:6.1f} s"
 
 
 def _print_checks(result: StepResult) -> None:
     for check in result.checks:
-        mark = "ok  " if check.passed else "FAIL"
-        print(f"      {mark} {check.name:<34} {check.measured:<28} design {check.designed}")
+        print(f"      {MARKS[check.verdict]} {check.name:<34} {check.measured:<28} design {check.designed}")
 
 
 def _print(result: StepResult, command: str) -> None:
@@ -66,7 +66,7 @@ def run(context: Context, work: Work, args: argparse.Namespace) -> int:
     """Do the work, save and print each result as it comes.
 
     Returns:
-        0 if every result passed, else 1.
+        0 if every result passed, 1 if one failed, else 3: at least one was inconclusive.
     """
     results = []
     with Progress(args.command):
@@ -78,4 +78,4 @@ def run(context: Context, work: Work, args: argparse.Namespace) -> int:
         found = [result.model_dump(mode="json") for result in results]
         text = json.dumps(found if args.command == "demo" else found[0], indent=2)
         _while_read(lambda: print(text, flush=True))
-    return 0 if results and all(result.passed for result in results) else 1
+    return EXIT_CODES[overall(result.verdict for result in results)]

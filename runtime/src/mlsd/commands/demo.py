@@ -3,39 +3,55 @@
 import logging
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import psutil
 
+from mlsd.commands.steps import DEMO, STEPS, DemoStep, Options
+from mlsd.core import clock
+from mlsd.core.errors import UserError
 from mlsd.core.home import Home, write_json
-from mlsd.core.result import Check, StepResult
-from mlsd.loadtest import load, sender
-from mlsd.loadtest.summary import LoadSummary
+from mlsd.core.result import Check, StepResult, Verdict
 from mlsd.local import stack
-from mlsd.plan import plan
 from mlsd.problem.context import Context
 
 LOGGER = logging.getLogger("mlsd")
 MARKER = "demo.json"
-LONG_ENOUGH_S = 600
-WINDOW_S = 6  # of traffic before each look of the monitor
+INPUT = ("plan", "data")  # lines whose errors are the user's input: they end the demo with exit code 2
+REPEATS = 2
+KEPT_LOGS = "logs.before"
 
 
 def clean_start(home: Home) -> None:
-    """Remove the state of an earlier demo; state that no demo made is moved aside, not deleted."""
+    """Remove the state of an earlier demo but for its logs; state that no demo made is moved aside, not deleted."""
     if not home.root.exists():
         home.root.mkdir(parents=True)
     elif (home.root / MARKER).exists() or not any(home.root.iterdir()):
-        shutil.rmtree(home.root)
+        _remove_but_logs(home)
     else:
         number = next(n for n in range(1, 10_000) if not home.root.with_name(f"{home.root.name}.{n}").exists())
         aside = home.root.with_name(f"{home.root.name}.{number}")
         home.root.rename(aside)
         LOGGER.warning("%s was not made by a demo: moved to %s", home.root, aside)
     write_json(home.root / MARKER, {"note": "made by `mlsd demo`, which starts over by deleting this folder"})
+
+
+def _remove_but_logs(home: Home) -> None:
+    """Until the next run has ended, the logs of the one before are all that tells why it ended as it did."""
+    kept = home.root / KEPT_LOGS
+    if home.logs.exists():
+        shutil.rmtree(kept, ignore_errors=True)
+        home.logs.rename(kept)
+    for path in home.root.iterdir():
+        if path == kept:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -65,106 +81,65 @@ def _nothing_left_behind(home: Home) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _served(result: StepResult, sent: LoadSummary) -> StepResult:
-    """Add what the users saw while the release went through its steps."""
-    check = Check(
-        name="failed requests meanwhile",
-        designed="0",
-        measured=f"{sent.failed} of {sent.sent}",
-        passed=sent.sent > 0 and sent.failed == 0,
-    )
-    details = result.details | {"load": sent.model_dump(mode="json")}
-    return result.model_copy(update={"checks": [*result.checks, check], "details": details})
+def _as_result(step: DemoStep, name: str, designed: str, measured: str, *, inconclusive: bool) -> StepResult:
+    check = Check(name=name, designed=designed, measured=measured, passed=False, inconclusive=inconclusive)
+    return StepResult(step=step.name, summary=measured, checks=[check], at=clock.now())
 
 
-def _release(context: Context, step: str, fault: str | None = None, *, shifted: bool = False) -> StepResult:
-    from mlsd.local import releases
-
-    traffic = sender.start(context.design, context.home, seconds=LONG_ENOUGH_S, shifted=shifted)
+def _attempt(step: DemoStep, context: Context, options: Options) -> StepResult:
+    """One step; what breaks it is its result, so that the others still run."""
     try:
-        result = releases.release(context.design, context.home, context.problem, fault=fault)
-    finally:
-        sent = traffic.finish()
-    return _served(result.model_copy(update={"step": step}), sent)
+        return step.run(context, options)
+    except UserError as error:
+        if step.name in INPUT:
+            raise
+        return _as_result(step, "runs to its end", "a result", str(error), inconclusive=False)
 
 
-def _data(context: Context, path: Path | None) -> StepResult:
-    from mlsd.data import ingest as step
-
-    return step.run(context.declared, context.home, context.problem, path)
-
-
-def _features(context: Context) -> StepResult:
-    from mlsd.features import build as step
-
-    return step.run(context.design, context.home, context.problem)
-
-
-def _train(context: Context) -> StepResult:
-    from mlsd.pipelines import training
-
-    return training.run(context.design, context.home, context.problem, None)
+def _repeated(step: DemoStep, context: Context, options: Options) -> StepResult:
+    """One step, again while nothing was learnt."""
+    result = _attempt(step, context, options)
+    for number in range(1, (REPEATS if step.repeat else 0) + 1):
+        if result.verdict != "inconclusive":
+            break
+        LOGGER.info("%s: inconclusive, measured again (%d of %d)", step.name, number, REPEATS)
+        result = _attempt(step, context, options)
+    return result
 
 
-def _monitor(context: Context) -> StepResult:
-    from mlsd.monitoring import monitor as step
-
-    sender.start(context.design, context.home, seconds=WINDOW_S).wait()
-    return step.run(context.design, context.home, context.problem)
-
-
-def _monitor_shifted(context: Context) -> StepResult:
-    from mlsd.monitoring import monitor as step
-
-    sender.start(context.design, context.home, seconds=WINDOW_S, shifted=True).wait()
-    return step.run(context.design, context.home, context.problem, None, expect_drift=True)
+def _blocked(step: DemoStep, verdicts: dict[str, Verdict]) -> StepResult | None:
+    missing = [name for name in step.needs if verdicts.get(name, "fail") == "fail"]
+    if not missing:
+        return None
+    return _as_result(
+        step, "can run", f"after {', '.join(step.needs)}", f"{missing[0]} did not pass", inconclusive=True
+    )
 
 
-def _retrained(context: Context) -> StepResult:
-    from mlsd.monitoring.triggers.wait import wait_for_retrain
-
-    return wait_for_retrain(context.design, context.home)
-
-
-def _report(context: Context) -> StepResult:
-    from mlsd.report import write as step
-
-    return step.run(context.design, context.home)
-
-
-def _steps(context: Context, path: Path | None) -> list[tuple[str, Callable[[], StepResult]]]:
-    """What is going on, and the step that does it."""
-    return [
-        ("plan: the arithmetic of the design", lambda: plan.run(context.declared, context.home)),
-        ("data: tables and their contract", lambda: _data(context, path)),
-        ("features: Feast apply, materialise, point-in-time join", lambda: _features(context)),
-        ("train: the Kubeflow pipeline, here", lambda: _train(context)),
-        ("up: model server, Envoy, hooks", lambda: stack.up(context.design, context.home, context.problem)),
-        ("load: open loop against the budget", lambda: load.run(context.design, context.home)),
-        ("release: the challenger, shadow to champion", lambda: _release(context, "release")),
-        ("release: a challenger with inverted scores", lambda: _release(context, "release_invert", "invert")),
-        ("release: a challenger that turns slow", lambda: _release(context, "release_slow", "slow")),
-        ("monitor: normal traffic", lambda: _monitor(context)),
-        ("monitor: shifted traffic", lambda: _monitor_shifted(context)),
-        ("retrain: started by the hook", lambda: _retrained(context)),
-        ("release: the retrained model", lambda: _release(context, "release_retrained", shifted=True)),
-    ]
+def run_steps(context: Context, path: Path | None, steps: tuple[DemoStep, ...] = DEMO) -> Iterator[StepResult]:
+    """Every step that can run: one whose needs failed is inconclusive, whatever fails does not stop the others."""
+    verdicts: dict[str, Verdict] = {}
+    for step in steps:
+        LOGGER.info("%s: %s", step.name, step.title)
+        blocked = _blocked(step, verdicts)
+        result = blocked or _repeated(step, context, Options(path=path, **step.options))  # type: ignore[arg-type]
+        verdicts[step.name] = "fail" if blocked else result.verdict
+        yield result
 
 
 def run(context: Context, path: Path | None) -> Iterator[StepResult]:
-    """Run every step; stop at the first one that fails, then still write the report.
+    """The whole loop, then the report, whatever happened.
 
     Args:
         context: the declared design and the state folder.
         path: folder of the user's own data, or None for the synthetic world.
+
+    Raises:
+        UserError: the design or the data cannot be read.
     """
     stack.down(context.home)
     clean_start(context.home)
     with _nothing_left_behind(context.home):
-        for title, step in _steps(context, path):
-            LOGGER.info(title)
-            result = step()
-            yield result
-            if not result.passed:
-                break
-        yield _report(context)
+        yield from run_steps(context, path)
+        yield STEPS["report"].run(context, Options())
+    shutil.rmtree(context.home.root / KEPT_LOGS, ignore_errors=True)

@@ -1,10 +1,24 @@
 """What a step of the loop measured: each design number beside the measured one, kept for the report."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from mlsd.core.home import Home, write_json
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+EXIT_CODES: dict[Verdict, int] = {"pass": 0, "fail": 1, "inconclusive": 3}
+"""Of a command, by its verdict; 2 is bad input."""
+
+
+def overall(verdicts: Iterable[Verdict]) -> Verdict:
+    """One failure fails; else one that taught nothing is inconclusive; nothing at all is a failure, never a pass."""
+    found = set(verdicts)
+    if "fail" in found or not found:
+        return "fail"
+    return "inconclusive" if "inconclusive" in found else "pass"
 
 
 class Check(BaseModel):
@@ -16,6 +30,25 @@ class Check(BaseModel):
     designed: str
     measured: str
     passed: bool
+    inconclusive: bool = False
+    """Not passed, and nothing was learnt: the machine or the traffic did not allow a measurement."""
+    timing: bool = Field(default=False, exclude=True)
+    """Whether other work on the machine can make it miss."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Pass, fail, or inconclusive."""
+        if self.passed:
+            return "pass"
+        return "inconclusive" if self.inconclusive else "fail"
+
+
+def doubted(checks: Iterable[Check]) -> list[Check]:
+    """The checks of a measurement that other work disturbed: a time that was missed says nothing then."""
+    return [
+        check.model_copy(update={"inconclusive": True}) if check.timing and not check.passed else check
+        for check in checks
+    ]
 
 
 class StepResult(BaseModel):
@@ -29,9 +62,14 @@ class StepResult(BaseModel):
     at: datetime
 
     @property
+    def verdict(self) -> Verdict:
+        """Of all checks; no check at all is a failure."""
+        return overall(check.verdict for check in self.checks)
+
+    @property
     def passed(self) -> bool:
-        """True only if there is at least one check and none failed."""
-        return bool(self.checks) and all(check.passed for check in self.checks)
+        """True only if there is at least one check and all passed."""
+        return self.verdict == "pass"
 
     def save(self, home: Home) -> None:
         """Write the result where the report finds it."""

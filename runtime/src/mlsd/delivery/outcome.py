@@ -30,7 +30,8 @@ def _gate_checks(seen: Sequence[StepAnalysis]) -> list[Check]:
             name=f"{each.step}: {gate.name}",
             designed=gate.designed,
             measured=gate.measured,
-            passed=gate.verdict == "pass" or (gate.verdict == "undecided" and each.verdict == "fail"),
+            passed=gate.verdict == "pass" or (gate.verdict == "inconclusive" and each.verdict == "fail"),
+            inconclusive=gate.verdict == "inconclusive",
         )
         for each in seen
         for gate in each.gates
@@ -52,7 +53,13 @@ def _caught(rollout: Rollout, fault: str) -> list[Check]:
     seconds = seconds_to_safe(rollout)
     back = "" if seconds is None else f", all traffic back {seconds:.2f} s after the first bad answer"
     measured = f"{last.step.stage}, {last.step.users_percent} % of users{back}" if rollout.safe_at else "not caught"
-    check = Check(name=f"planted fault `{fault}` is caught in", designed=wanted, measured=measured, passed=caught)
+    check = Check(
+        name=f"planted fault `{fault}` is caught in",
+        designed=wanted,
+        measured=measured,
+        passed=caught,
+        inconclusive=last.verdict == "inconclusive",
+    )
     return [check, *_safe_check(rollout)]
 
 
@@ -60,7 +67,13 @@ def _released(rollout: Rollout) -> list[Check]:
     live = rollout.stage == "champion"
     last = rollout.seen[-1]
     measured = f"release {rollout.candidate.id}" if live else f"release {rollout.champion.id} ({last.reason})"
-    check = Check(name="champion", designed=f"release {rollout.candidate.id}", measured=measured, passed=live)
+    check = Check(
+        name="champion",
+        designed=f"release {rollout.candidate.id}",
+        measured=measured,
+        passed=live,
+        inconclusive=last.verdict == "inconclusive",
+    )
     return [check, *_gate_checks(rollout.seen), *_safe_check(rollout)]
 
 
@@ -89,12 +102,14 @@ def result(rollout: Rollout, aliases: str) -> StepResult:
     if rollout.stage == "champion":
         summary = f"{told} is champion; release {champion.id} stays warm for a rollback"
     else:
-        summary = f"{told} was refused, release {champion.id} serves on: {last.reason}"
+        word = "was not judged" if last.verdict == "inconclusive" else "was refused"
+        summary = f"{told} {word}, release {champion.id} keeps serving: {last.reason}"
     details: dict[str, JsonValue] = {
         "release": candidate.id,
         "model_version": candidate.model_version,
         "champion_before": champion.id,
         "outcome": "champion" if rollout.stage == "champion" else "rejected",
+        "verdict": last.verdict,
         "stage": rollout.stage,
         "reason": last.reason if rollout.safe_at else "every gate passed",
         "fault": rollout.fault,

@@ -103,4 +103,5 @@ def check(before: Baseline, now: Baseline, allowed: float) -> Check:
         designed=f"<= {limit:.2f} ms ({before.p99_ms:.2f} ms, machine x {factor:.2f}, + {allowed:.0%})",
         measured=f"{now.p99_ms:.2f} ms",
         passed=now.p99_ms <= limit,
+        timing=True,
     )

@@ -28,7 +28,7 @@ class Drill:
     def __post_init__(self) -> None:
         """Start the load."""
         self._load = sender.start(
-            self.design, self.home, seconds=LONGEST_S, rps=self.rps, pattern=Pattern(warmup_s=WARMUP_S)
+            self.design, self.home, seconds=LONGEST_S, rps=self.rps, pattern=Pattern(warmup_s=WARMUP_S, retry=True)
         )
         self._load.wait_begun()
         self._began = time.time()

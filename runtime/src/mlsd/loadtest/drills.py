@@ -37,7 +37,7 @@ AFTER_S = 3.0
 def _result(step: str, what: str, found: DrillOutcome, checks: list[Check]) -> StepResult:
     sent = found.sent
     summary = (
-        f"{what}: {sent.failed} of {sent.sent} requests failed; "
+        f"{what}: {sent.errors} of {sent.sent} requests failed{sent.refusals}; "
         f"p99 {found.steady.p99_ms:.1f} ms undisturbed, {found.meanwhile.p99_ms:.1f} ms meanwhile"
     )
     details = {"load": sent.model_dump(mode="json"), "steady": found.steady.model_dump(mode="json")}
@@ -49,8 +49,8 @@ def _none_failed(sent: LoadSummary) -> Check:
     return Check(
         name="failed requests",
         designed="0",
-        measured=f"{sent.failed} of {sent.sent}",
-        passed=sent.sent > 0 and sent.failed == 0,
+        measured=f"{sent.errors} of {sent.sent}{sent.refusals}",
+        passed=sent.sent > 0 and sent.errors == 0,
     )
 
 
@@ -66,6 +66,7 @@ def _not_slower(found: DrillOutcome) -> Check:
         designed=f"<= {limit:.1f} ms, {SLOWER:g} times the undisturbed",
         measured=f"{found.meanwhile.p99_ms:.1f} ms",
         passed=0 < found.meanwhile.p99_ms <= limit,
+        timing=True,
     )
 
 

@@ -22,7 +22,13 @@ have 24,000 requests between the two: a leak of 350 bytes a request is seen, the
 
 def at_most(name: str, measured: float, limit: float, unit: str = " ms") -> Check:
     """One upper limit."""
-    return Check(name=name, designed=f"<= {limit:g}{unit}", measured=f"{measured:.2f}{unit}", passed=measured <= limit)
+    return Check(
+        name=name,
+        designed=f"<= {limit:g}{unit}",
+        measured=f"{measured:.2f}{unit}",
+        passed=measured <= limit,
+        timing=unit == " ms",
+    )
 
 
 def _missing(hop: str) -> Check:
@@ -89,6 +95,7 @@ def spike_checks(design: Design, sent: LoadSummary, spike: Spike, rps: float) ->
             measured=f"{served:.1f}/s of {inside.sent / max(spike.end_s - spike.start_s, 1):.1f}, "
             f"{inside.shed / max(inside.sent, 1):.1%} refused",
             passed=served >= rps * (1 - most),
+            timing=True,
         ),
         _lag(design, sent),
     ]

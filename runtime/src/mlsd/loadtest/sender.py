@@ -39,10 +39,12 @@ class Pattern:
     warmup_s: float = 0.0
     spike: Spike | None = None
     poisson: bool = False  # gaps as of independent users
+    retry: bool = False  # what is refused is asked again when its Retry-After says so
 
     def arguments(self) -> list[str]:
         """For the locustfile."""
         found = ["--warmup", str(self.warmup_s), *(["--poisson"] if self.poisson else [])]
+        found += ["--retry"] if self.retry else []
         if self.spike:
             found += ["--spike-factor", str(self.spike.factor)]
             found += ["--spike-from", str(self.spike.start_s), "--spike-to", str(self.spike.end_s)]

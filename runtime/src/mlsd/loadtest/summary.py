@@ -65,7 +65,8 @@ class Second(BaseModel):
 class LoadSummary(BaseModel):
     """What one run has measured, warm-up excluded; latency counts from the intended start.
 
-    `sent` counts all requests, `errors` those that failed, `shed` those refused with 429. `total` holds every request
+    `sent` counts all requests, `errors` those that failed, `shed` those refused with 429 for good, `retried` how often
+    one that was refused was asked again. `total` holds every request
     but the refused ones; those are in `refused`. `client_cpu_s` is what sending took, warm-up included.
     """
 
@@ -73,6 +74,7 @@ class LoadSummary(BaseModel):
     sent: int
     errors: int
     shed: int = 0
+    retried: int = 0
     warmup: int
     warmup_errors: int
     client_cpu_s: float = 0.0
@@ -84,6 +86,12 @@ class LoadSummary(BaseModel):
     hops: dict[str, Latencies]
     by_version: dict[str, Latencies]
     timeline: list[Second]
+
+    @property
+    def refusals(self) -> str:
+        """What was refused, in words, for a line that ends with it; empty when nothing was."""
+        asked_again = f", {self.retried} refused and asked again" if self.retried else ""
+        return asked_again + (f", {self.shed} refused for good" if self.shed else "")
 
     @property
     def failed(self) -> int:

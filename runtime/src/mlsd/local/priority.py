@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LOW, NORMAL = 5, 0  # weights 335 and 1024: the live release keeps three quarters of a core that both want
-AT_MOST_S = 5.0  # then it competes as an equal: on a machine full of other work it would take too long
+LOW, NORMAL = 10, 0  # weights 110 and 1024: the live release keeps nine tenths of a core that both want
+AT_MOST_S = 10.0  # then it competes as an equal: on a machine full of other work it would take too long
 RETRIES, RETRY_S = 20, 0.05  # the kernel takes one such change in a tenth of a second from users other than root
 
 

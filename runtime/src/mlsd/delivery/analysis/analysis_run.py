@@ -30,7 +30,7 @@ class StepAnalysis:
     def reason(self) -> str:
         """Why it did not pass."""
         failed = [gate for gate in self.gates if gate.verdict == "fail"]
-        missing = [gate for gate in self.gates if gate.verdict == "undecided"]
+        missing = [gate for gate in self.gates if gate.verdict == "inconclusive"]
         parts = [f"{gate.name} {gate.measured}, designed {gate.designed}" for gate in failed or missing]
         return f"{self.step}: {'' if failed else 'inconclusive, '}{'; '.join(parts)}"
 
@@ -89,5 +89,5 @@ class AnalysisRun:
                 clean_at, first_bad_at = time.time(), None
             first_bad_at = first_bad_at or (clean_at if any(gate.bad for gate in gates) else None)
             verdict, seconds = overall(gates), time.monotonic() - began
-            if verdict != "undecided" or seconds > step.timeout_s:
+            if verdict != "inconclusive" or seconds > step.timeout_s:
                 return StepAnalysis(step, gates, verdict, seconds, first_bad_at)

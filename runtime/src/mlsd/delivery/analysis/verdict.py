@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-Verdict = Literal["pass", "fail", "undecided"]
+Verdict = Literal["pass", "fail", "inconclusive"]
 # One-sided exact binomial test. Surely worse than allowed: fail at once. Perhaps worse: keep looking.
 SURE, PERHAPS = 0.01, 0.05
 MIN_BAD = 2  # a single answer condemns nobody
@@ -63,7 +63,7 @@ def share_gate(name: str, answers: tuple[int, int], control: tuple[int, int], mo
     bad, total = answers
     allowed = max(most, control[0] / control[1] if control[1] else 0.0)
     chance = binomial_tail(bad, total, allowed)
-    verdict: Verdict = "undecided"
+    verdict: Verdict = "inconclusive"
     if bad >= MIN_BAD and chance < SURE:
         verdict = "fail"
     elif total >= fewest and chance >= PERHAPS:
@@ -76,7 +76,7 @@ def correlation_gate(correlations: Sequence[float], least: float, fewest: int) -
     n = len(correlations)
     mean = float(np.mean(correlations)) if n else 0.0
     error = float(np.std(correlations, ddof=1)) / math.sqrt(n) if n > 1 else math.inf
-    verdict: Verdict = "undecided"
+    verdict: Verdict = "inconclusive"
     if n >= fewest:
         verdict = "pass" if mean >= least else "fail"
     elif n >= EARLY and mean + SIGMAS * error < least:
@@ -87,7 +87,7 @@ def correlation_gate(correlations: Sequence[float], least: float, fewest: int) -
 
 def psi_gate(psi: float, pairs: int, most: float, fewest: int) -> Gate:
     """Population stability index of the candidate's scores against the champion's."""
-    verdict: Verdict = "undecided"
+    verdict: Verdict = "inconclusive"
     if pairs >= fewest:
         verdict = "pass" if psi <= most else "fail"
     elif pairs >= EARLY and psi > EARLY_PSI_FACTOR * most:
@@ -96,8 +96,8 @@ def psi_gate(psi: float, pairs: int, most: float, fewest: int) -> Gate:
 
 
 def overall(gates: Iterable[Gate]) -> Verdict:
-    """One failed gate fails; all passed pass; no gate is undecided."""
+    """One failed gate fails; all passed pass; no gate is inconclusive."""
     verdicts = {gate.verdict for gate in gates}
     if "fail" in verdicts:
         return "fail"
-    return "pass" if verdicts == {"pass"} else "undecided"
+    return "pass" if verdicts == {"pass"} else "inconclusive"

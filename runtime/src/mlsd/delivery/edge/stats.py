@@ -7,7 +7,8 @@ from typing import Any
 from mlsd.delivery.edge.routing import Router
 
 SIGNIFICANT = 2
-PATTERN = r"^cluster\.(a|b|a_shadow|b_shadow)\.upstream_rq_(completed|2xx|active|time)$"
+KINDS = ("completed", "2xx", "4xx", "429", "active")
+PATTERN = r"^cluster\.(a|b|a_shadow|b_shadow)\.upstream_rq_(completed|2xx|4xx|429|active|time)$"
 
 
 def slow_edge_ms(budget_ms: float) -> float:
@@ -24,10 +25,11 @@ def slow_edge_ms(budget_ms: float) -> float:
 class Answers:
     """Answers of one cluster since Envoy started, or between two readings."""
 
-    total: int = 0
-    errors: int = 0  # anything but 2xx, and what never became an answer
+    total: int = 0  # without those whose fault the client's was (4xx), and without those refused (429)
+    errors: int = 0  # 5xx, and what never became an answer
     slow: int = 0  # at the budget or over it
     active: int = 0
+    refused: int = 0  # 429: the queue was too long
 
     def since(self, earlier: "Answers") -> "Answers":
         """What came after `earlier`; requests in flight are those of now."""
@@ -36,6 +38,7 @@ class Answers:
             errors=self.errors - earlier.errors,
             slow=self.slow - earlier.slow,
             active=self.active,
+            refused=self.refused - earlier.refused,
         )
 
 
@@ -55,10 +58,9 @@ def parse(stats: list[dict[str, Any]], edge_ms: float) -> dict[str, Answers]:
             counts[stat["name"].removeprefix("cluster.")] = int(stat["value"])
     found = {}
     for cluster in {name.split(".")[0] for name in counts}:
-        total = counts.get(f"{cluster}.upstream_rq_completed", 0)
-        good = counts.get(f"{cluster}.upstream_rq_2xx", 0)
-        active = counts.get(f"{cluster}.upstream_rq_active", 0)
-        found[cluster] = Answers(total=total, errors=total - good, slow=slow.get(cluster, 0), active=active)
+        of = {kind: counts.get(f"{cluster}.upstream_rq_{kind}", 0) for kind in KINDS}
+        total = of["completed"] - of["4xx"]
+        found[cluster] = Answers(total, total - of["2xx"], slow.get(cluster, 0), of["active"], of["429"])
     return found
 
 

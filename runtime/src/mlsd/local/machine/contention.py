@@ -8,6 +8,8 @@ import psutil
 from mlsd.core.home import Home
 from mlsd.local import processes
 
+QUIET = 0.1  # of the machine: when others take more, a missed time may be their doing
+
 
 @dataclass(frozen=True)
 class CpuReading:
