@@ -86,7 +86,7 @@ def test_a_command_before_its_turn_says_what_to_run(
 def test_a_damaged_state_folder_is_a_message(command: str, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("data", "feast", "results"):
         (home.root / name).mkdir(parents=True)
-    (home.results / "train.json").write_text("{half")
+    (home.root / "training.json").write_text("{half")
     (home.data / "users.parquet").write_bytes(b"PAR1")
     assert main([command]) == 2
     assert capsys.readouterr().err.startswith(f"mlsd {command}: ")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mlsd.core.errors import UserError
-from mlsd.data.split import check, split
+from mlsd.data.split import check, split, split_newest
 
 
 def frame(requests: int = 100, rows: int = 3) -> pd.DataFrame:
@@ -48,3 +48,28 @@ def test_a_shuffled_split_is_refused() -> None:
 def test_too_little_history_is_refused() -> None:
     with pytest.raises(UserError, match="more history is needed"):
         split(frame(requests=2), 0.1, 0.2)
+
+
+def test_beside_a_model_in_service_the_newest_requests_are_the_test() -> None:
+    data = frame()
+    train, validation, test = split_newest(data, 0.1, 15, data["at"].min().to_pydatetime())
+    assert test["request_id"].nunique() == 15
+    assert test["at"].max() == data["at"].max()
+    assert sorted([*train["x"], *validation["x"], *test["x"]]) == list(range(300))
+
+
+@pytest.mark.parametrize("wanted", [5, 50, 1000])
+def test_what_the_model_in_service_has_learnt_from_is_never_in_the_test(wanted: int) -> None:
+    """However many requests are asked for, and whatever window it was trained on."""
+    data = frame()
+    until = data["at"].iloc[3 * 80].to_pydatetime()
+    train, validation, test = split_newest(data, 0.1, wanted, until)
+    assert test["at"].min() > until
+    assert test["request_id"].nunique() == min(wanted, 19)
+    assert train["at"].max() < validation["at"].min()
+
+
+def test_a_model_that_knows_every_row_cannot_be_challenged() -> None:
+    data = frame()
+    with pytest.raises(UserError, match=r"no labelled request after .* retrain once newer labels are mature"):
+        split_newest(data, 0.1, 15, data["at"].max().to_pydatetime())

@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from mlsd.core.errors import UserError
-from mlsd.core.home import write_json
 from mlsd.local import processes, stack, status
 from mlsd.local.ports import HOST
 from support.miniature import Miniature
 from support.paths import PYTHONPATH
+from support.trained import trained
 from support.waiting import within
 
 pytestmark = pytest.mark.slow
@@ -70,10 +70,12 @@ def test_what_died_is_started_again(miniature: Miniature) -> None:
 
 
 def test_nothing_trained(miniature: Miniature) -> None:
-    with pytest.raises(UserError, match=r"train\.json: not found; run `mlsd train` first"):
+    with pytest.raises(UserError, match=r"training\.json: not found; run `mlsd train` first"):
         stack.start(miniature.design, miniature.home, miniature.plane, miniature.models, [])
-    write_json(miniature.home.results / "train.json", {"details": {"champion": None}})
-    with pytest.raises(UserError, match=r"details\.champion: found None"):
+    trained(miniature.home, None, None, refused="AUC: 0.55, designed 0.6 to 0.98")
+    with pytest.raises(
+        UserError, match=r"no model to serve: .* gates refused \(AUC: 0\.55, .* `training` in design"
+    ):
         miniature.up()
 
 

@@ -13,7 +13,6 @@ import psutil
 import pytest
 
 from mlsd.core.errors import UserError
-from mlsd.core.home import write_json
 from mlsd.core.result import StepResult
 from mlsd.delivery.edge.routing import Slot
 from mlsd.delivery.releases.records import Release
@@ -25,6 +24,7 @@ from mlsd.local.priority import LOW, lowered
 from mlsd.local.target import LocalTarget
 from support.miniature import Miniature
 from support.paths import TESTS
+from support.trained import trained
 from support.waiting import within
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ def supervised(loaded: Miniature) -> LocalTarget:
         return [sys.executable, str(SUPERVISED), str(port)], env
 
     plane = LocalTarget(loaded.design, loaded.home, loaded.ports, launch)
-    write_json(loaded.home.results / "train.json", {"details": {"champion": 1, "challenger": 2}})
+    trained(loaded.home)
     stack.start(loaded.design, loaded.home, plane, loaded.models, [])
     return plane
 

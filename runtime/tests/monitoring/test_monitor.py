@@ -43,9 +43,12 @@ def traffic(home: Home, problem: Problem, design: Design) -> LiveTraffic:
 @pytest.fixture
 def hooks(home: Home, free_port: int) -> Iterator[None]:
     """The hook server; a retraining leaves the result that the real one leaves."""
-    done = json.dumps({"details": {"challenger": 2}})
-    home.results.mkdir(parents=True)
-    program = f"import pathlib; pathlib.Path({str(home.results / 'retrain.json')!r}).write_text({done!r})"
+    program = f"""
+from pathlib import Path
+from mlsd.core.home import Home
+from support.trained import trained
+trained(Home(Path({str(home.root)!r})))
+"""
     command = json.dumps([sys.executable, "-c", program])
     argv = [sys.executable, "-m", "mlsd.monitoring.triggers.hooks", f"--port={free_port}", f"--command={command}"]
     path = {"PYTHONPATH": PYTHONPATH}

@@ -1,19 +1,19 @@
-"""Retraining starts only on rows that no training has seen (3.27)."""
+"""Retraining starts only on rows that no training has seen (3.27); it is promoted, refused by gates, or fails."""
 
-import os
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from mlsd.core.home import Home, write_json
+from mlsd.core.errors import UserError
+from mlsd.core.home import Home
 from mlsd.design.design import Design
+from mlsd.monitoring.triggers.outbox import Outbox
+from mlsd.monitoring.triggers.wait import _end
 from mlsd.pipelines import retrain
 from mlsd.problem.problem import Problem
-
-
-def _seen(home: Home, step: str, digest: str | None, at: int) -> None:
-    path = home.results / f"{step}.json"
-    write_json(path, {"details": {} if digest is None else {"tables_digest": digest}})
-    os.utime(path, (at, at))
+from mlsd.registry.trainings import Training, first_champion, newest, path_of
+from support.trained import trained
 
 
 @pytest.fixture
@@ -31,28 +31,45 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made
 
 
-@pytest.mark.parametrize(("step", "other"), [("train", "retrain"), ("retrain", "train")])
-def test_no_new_rows_no_run(
-    design: Design, home: Home, problem: Problem, calls: list[str], step: str, other: str
-) -> None:
-    _seen(home, other, "before", 1)
-    _seen(home, step, "now", 2)
+def test_no_new_rows_no_run(design: Design, home: Home, problem: Problem, calls: list[str]) -> None:
+    trained(home, tables="now")
     result = retrain.run(design, home, problem)
     assert not result.passed and "no new data" in result.summary
     assert calls == []
 
 
-def test_a_run_without_tables_does_not_hide_the_one_before(
-    design: Design, home: Home, problem: Problem, calls: list[str]
-) -> None:
-    _seen(home, "train", "now", 1)
-    _seen(home, "retrain", None, 2)
-    assert not retrain.run(design, home, problem).passed
-    assert calls == []
-
-
 def test_new_rows_start_a_run(design: Design, home: Home, problem: Problem, calls: list[str]) -> None:
-    _seen(home, "train", "before", 1)
+    trained(home, tables="before")
     with pytest.raises(InterruptedError):
         retrain.run(design, home, problem)
     assert calls == ["features"]
+
+
+@pytest.mark.parametrize(("exit_code", "status"), [(0, "succeeded"), (1, "refused"), (2, "failed"), (-9, "failed")])
+def test_a_run_ends_in_one_of_three_ways(tmp_path: Path, exit_code: int, status: str) -> None:
+    from datetime import timedelta
+
+    outbox = Outbox(tmp_path / "hooks.db")
+    run, _ = outbox.accept("retrain", "key", "drift", "now", timedelta(0))
+    outbox.claim(run.run_id, "log")
+    assert outbox.finish(run.run_id, exit_code)
+    assert outbox.get(run.run_id).status == status
+
+
+def test_a_refusal_names_the_gate_and_a_breakdown_its_exit_code() -> None:
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    gate = Training(at=at, tables_digest="t", champion=1, challenger=None, refused="NDCG@10 over the champion: -0.05")
+    refused, failed = {"status": "refused", "exit_code": 1}, {"status": "failed", "exit_code": 2}
+    assert _end(refused, gate) == "refused by gates: NDCG@10 over the champion: -0.05"
+    assert _end(failed, gate) == "failed, exit code 2"
+    assert _end({"status": "succeeded", "exit_code": 0}, gate) == "succeeded"
+
+
+def test_state_that_is_missing_or_damaged_is_named(home: Home) -> None:
+    assert newest(home) is None
+    with pytest.raises(UserError, match=r"training\.json: not found; run `mlsd train` first"):
+        first_champion(home)
+    path_of(home).parent.mkdir(parents=True)
+    path_of(home).write_text('{"champion": "one"}')
+    with pytest.raises(UserError, match=r"training\.json: at: .*; run `mlsd train` again"):
+        first_champion(home)

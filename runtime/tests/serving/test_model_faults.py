@@ -1,6 +1,5 @@
 """Registry and served model when they are damaged, slow or gone."""
 
-import json
 import random
 import shutil
 import socket
@@ -29,6 +28,7 @@ from support.boosters import boosted, bundled, flip
 from support.gameday import Seen
 from support.miniature import first_free_port
 from support.model_server import ANSWER_S, Server, candidates, running, store_items, store_users, train
+from support.trained import trained
 from support.waiting import within
 
 
@@ -156,8 +156,7 @@ def test_the_stack_comes_up_without_a_registry(
 ) -> None:
     """And without a local copy: popular items, flagged, and `mlsd up` says so."""
     release = train(served, patient_design, problem, 5)
-    (served.results).mkdir(exist_ok=True)
-    (served.results / "train.json").write_text(json.dumps({"details": {"champion": 5}}))
+    trained(served, 5)
     described = served.root / "design.json"
     described.write_text(patient_design.model_dump_json(), encoding="utf-8")
     with silent_registry() as (url, _):

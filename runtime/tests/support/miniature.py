@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from mlsd.core.errors import UserError
-from mlsd.core.home import Home, write_json
+from mlsd.core.home import Home
 from mlsd.delivery.edge.routing import Slot
 from mlsd.delivery.releases.ledger import Ledger
 from mlsd.delivery.releases.records import Model, Release
@@ -22,6 +22,8 @@ from mlsd.design.design import Design
 from mlsd.local import stack
 from mlsd.local.ports import COUNT, Ports, find_ports, require_free
 from mlsd.local.target import LocalTarget
+from mlsd.registry.trainings import newest
+from support.trained import trained
 
 UPSTREAM = Path(__file__).with_name("upstream.py")
 CANDIDATES = list(range(1, 41))
@@ -88,8 +90,8 @@ class Miniature:
         return [sys.executable, str(UPSTREAM), str(port)], env
 
     def up(self) -> None:
-        if not (self.home.results / "train.json").exists():
-            write_json(self.home.results / "train.json", {"details": {"champion": 1, "challenger": 2}})
+        if newest(self.home) is None:
+            trained(self.home)
         stack.start(self.design, self.home, self.plane, self.models, [])
 
     def rank(self, user: str | None = None) -> httpx.Response:

@@ -22,6 +22,7 @@ from mlsd.tasks.ranking.batch.table import Table, model_folder, run_name
 from mlsd.tasks.ranking.batch.users import newest
 from mlsd.tasks.ranking.ranking import popular
 from support.batch_run import ITEMS, POOL, TOP, Made, in_mode
+from support.trained import trained
 
 pytestmark = pytest.mark.slow
 
@@ -130,7 +131,7 @@ def test_the_command_scores_the_champion_and_up_runs_it_when_needed(
     made: Made, small_design: Design, problem: Problem
 ) -> None:
     home, release, _, _ = made
-    write_json(home.results / "train.json", {"details": {"champion": release.model_version}})
+    trained(home, release.model_version)
     design = in_mode(small_design, "hybrid")
     shutil.rmtree(home.batch)
     assert precompute.ensure(in_mode(small_design, "online"), home, problem) is None

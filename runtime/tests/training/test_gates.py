@@ -152,3 +152,34 @@ def test_a_planted_leak_is_found_by_name(design: Design) -> None:
     frame["d"] = -frame["label"] + noise
     [check] = gates.judge_leaks(design, from_frame(frame, FEATURES), FEATURES)
     assert not check.passed and "(d)" in check.measured
+
+
+def passes(differences: np.ndarray, margin: float) -> float:
+    """Share of runs [R] over requests [R, n] whose 95 % interval of the mean lies above -margin (normal, n >= 200)."""
+    n = differences.shape[1]
+    low = differences.mean(axis=1) - 1.96 * differences.std(axis=1, ddof=1) / np.sqrt(n)
+    return float(np.mean([gates.not_inferior("x", margin, difference=0.0, low=x, high=1.0).passed for x in low]))
+
+
+def test_non_inferiority_has_the_error_rates_it_says(design: Design) -> None:
+    """4.08: worse by the margin passes at most once in 40, an equal model nearly always, at the design's sample.
+
+    Paired differences of NDCG@10 between two good models: two of three requests are ranked alike, the others differ by
+    about 0.2 (standard deviation 0.12 in all).
+    """
+    rng = np.random.default_rng(0)
+    runs, n, margin = 4000, design.training.retrain_test_requests, design.training.gates.max_champion_loss
+    noise = rng.normal(0, 0.2, (runs, n)) * (rng.random((runs, n)) < 1 / 3)
+    assert passes(noise - margin, margin) < 0.025 + 4 * np.sqrt(0.025 * 0.975 / runs)
+    assert passes(noise - 2 * margin, margin) == 0
+    assert passes(noise, margin) > 0.9
+    assert passes(noise + margin, margin) == 1
+
+
+def test_a_certain_loss_that_does_not_matter_is_no_reason_to_refuse() -> None:
+    """-0.004 [-0.007, -0.002] over 8,600 requests was refused once: surely negative, and of no account."""
+    seen = {"difference": -0.004, "low": -0.007, "high": -0.002}
+    assert gates.not_inferior("the champion", 0.02, **seen).passed
+    assert not gates.not_inferior("the champion", 0.005, **seen).passed
+    assert not gates.not_inferior("the champion", 0.02, difference=0.01, low=-0.03, high=0.05).passed
+    assert not gates.not_inferior("x", 0.02, difference=float("nan"), low=float("nan"), high=float("nan")).passed

@@ -14,7 +14,7 @@ from mlsd.problem.problem import Problem, load_problem
 from mlsd.training.bundling import Lineage
 from mlsd.training.candidate import Candidate
 from mlsd.training.families import fit_logistic, fit_trees
-from mlsd.training.gating.winner import InService, choose_first, choose_next
+from mlsd.training.gating.winner import Draw, InService, choose_first, choose_next
 from mlsd.training.leaderboard import Parts, run_leaderboard
 from mlsd.training.pairwise import Pairs
 from mlsd.training.rows import Rows, from_frame
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 LINEAGE = Lineage("0123456789ab", "src-test", datetime(2025, 4, 1, tzinfo=UTC))
-DRAW = (200, 7)
+DRAW = Draw(rounds=200, seed=1, margin=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -150,10 +150,9 @@ def test_training_does_not_look_at_the_test_rows(design: Design, problem: Proble
 
 def test_the_two_best_become_champion_and_challenger(rungs: list[Candidate], parts: Parts) -> None:
     """4.08."""
-    choice = choose_first(rungs, parts.test, DRAW)
+    choice = choose_first(rungs, parts.test)
     by_rank = sorted(rungs[1:], key=lambda rung: -rung.ndcg10)
     assert (choice.challenger, choice.champion) == (by_rank[0].name, by_rank[1].name)
-    assert choice.check is not None and choice.check.passed
 
 
 def _refused(rung: Candidate) -> Candidate:
@@ -162,9 +161,9 @@ def _refused(rung: Candidate) -> Candidate:
 
 def test_a_refused_rung_is_not_chosen(rungs: list[Candidate], parts: Parts) -> None:
     popularity, logistic, trees, challenger = rungs
-    choice = choose_first([popularity, logistic, _refused(trees), _refused(challenger)], parts.test, DRAW)
+    choice = choose_first([popularity, logistic, _refused(trees), _refused(challenger)], parts.test)
     assert (choice.champion, choice.challenger) == ("logistic_regression/pointwise", None)
-    nothing = choose_first([popularity, *map(_refused, rungs[1:])], parts.test, DRAW)
+    nothing = choose_first([popularity, *map(_refused, rungs[1:])], parts.test)
     assert (nothing.champion, nothing.challenger) == (None, None)
 
 

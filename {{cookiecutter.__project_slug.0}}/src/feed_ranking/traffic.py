@@ -7,13 +7,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from feed_ranking.features import DEVICES
-from feed_ranking.truth import FIRST_ITEM, FIRST_USER, WORLD_END, Floats, Truth, plant, react
+from feed_ranking.truth import EVERGREEN_H, FIRST_ITEM, FIRST_USER, WORLD_END, Floats, Truth, plant, react
 from feed_ranking.world import pool
 from mlsd.design.design import Design
 from mlsd.problem.tables import Tables
 
 _REQUESTS = 4000
-_EVERGREEN_H = 10 * 24
 _UNSEEN = 0.02
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -21,7 +20,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 def _evergreen(truth: Truth) -> NDArray[np.int64]:
     """The planted shift: retrieval falls back to posts older than ten days."""
     age = (WORLD_END - truth.item_created) / np.timedelta64(1, "h")
-    return np.flatnonzero(age > min(_EVERGREEN_H, np.quantile(age, 0.6)))
+    return np.flatnonzero(age > min(EVERGREEN_H, np.quantile(age, 0.6)))
 
 
 def _planted(design: Design, shifted: bool) -> pd.DataFrame:

@@ -14,6 +14,8 @@ WORLD_END = np.datetime64("2026-03-04T00:00:00", "us")
 """A Wednesday: the newest tenth of four weeks then holds a Sunday, the tenth before it a Saturday."""
 FIRST_USER, FIRST_ITEM = 1, 100_001
 HOUR = np.timedelta64(1, "h").astype("timedelta64[us]")
+EVERGREEN_H = 10 * 24
+"""A post that is older is evergreen: what the shifted traffic of the demo consists of."""
 _GROUPS = 6
 
 Floats = NDArray[np.float64]
@@ -94,6 +96,9 @@ def chance(
     age = np.maximum((at - truth.item_created[item]) / HOUR, 0.0)
     mood = truth.freshness[user] * (np.exp(-age / 24) - 0.4)
     quality = truth.quality[item] * (0.1 + 2.2 * (match > 0.12))
+    # The planted change: once the world has ended, what everybody knows of the evergreen posts has worn off, and the
+    # overlooked ones are liked. A model learns it from new labels only, so retraining on them has something to gain.
+    quality = np.where((age > EVERGREEN_H) & (at >= WORLD_END), -quality, quality)
     small = np.where(device == "mobile", 0.6, -0.6) * np.where(truth.slots[item, : SLOTS // 2].any(axis=1), 1, -1)
     tired = -1.0 * (age > 120)
     z = -3.8 + truth.leaning[user] + 7.0 * match + quality + mood + small + tired

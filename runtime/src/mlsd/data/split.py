@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from mlsd.core.errors import UserError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import pandas as pd
 
 
@@ -27,6 +29,41 @@ def split(
         frame[(first >= validation_from) & (first < test_from)],
         frame[first >= test_from],
     )
+    return _checked(parts)
+
+
+def split_newest(
+    frame: "pd.DataFrame", validation_share: float, requests: int, learnt_until: "datetime"
+) -> tuple["pd.DataFrame", "pd.DataFrame", "pd.DataFrame"]:
+    """(train, validation, test) where a model serves: the test part is the newest `requests` requests.
+
+    Of them only those after `learnt_until`, up to which the model in service has seen labels: on a row that it was
+    fitted on it would look better than it is.
+
+    Raises:
+        UserError: a part would be empty.
+    """
+    first = frame.groupby("request_id")["at"].transform("min")
+    starts = first.groupby(frame["request_id"]).first().sort_values()
+    fresh = starts[starts > learnt_until]
+    if fresh.empty:
+        raise UserError(
+            f"temporal split: no labelled request after {learnt_until.isoformat(timespec='minutes')}, up to when the "
+            "model in service was trained; retrain once newer labels are mature"
+        )
+    test_from = fresh.iloc[-min(requests, len(fresh))]
+    validation_from = starts.iloc[0] + (test_from - starts.iloc[0]) * (1 - validation_share)
+    parts = (
+        frame[first < validation_from],
+        frame[(first >= validation_from) & (first < test_from)],
+        frame[first >= test_from],
+    )
+    return _checked(parts)
+
+
+def _checked(
+    parts: tuple["pd.DataFrame", "pd.DataFrame", "pd.DataFrame"],
+) -> tuple["pd.DataFrame", "pd.DataFrame", "pd.DataFrame"]:
     sizes = dict(zip(("train", "validation", "test"), map(len, parts), strict=True))
     if not all(sizes.values()):
         raise UserError(f"temporal split: found {sizes} rows, expected some in each; more history is needed")

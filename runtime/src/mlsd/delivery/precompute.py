@@ -9,7 +9,7 @@ import numpy as np
 
 from mlsd.core import clock
 from mlsd.core.errors import UserError
-from mlsd.core.home import Home, read_json
+from mlsd.core.home import Home
 from mlsd.core.result import Check, StepResult
 from mlsd.delivery.releases.ledger import Ledger
 from mlsd.delivery.releases.models import RegistryModels
@@ -21,6 +21,7 @@ from mlsd.models.engines.base import EngineUnavailable
 from mlsd.models.scoring import Bundle
 from mlsd.models.selection import COMPILED, choose, compile_engine, load_now
 from mlsd.problem.problem import Problem
+from mlsd.registry.trainings import first_champion
 from mlsd.tasks.ranking.batch.run import Model, Written, write
 from mlsd.tasks.ranking.batch.table import Table, current
 from mlsd.tasks.ranking.ranking import popular
@@ -40,8 +41,7 @@ def chosen(design: Design, home: Home, version: int | None) -> tuple[int, str, P
     if live is not None:
         return live.model_version, live.model_digest, models.folder(live)
     if version is None:
-        trained = read_json(home.results / "train.json", "run `mlsd train` first")
-        version = int(trained["details"]["champion"])
+        version = first_champion(home)
     model = models.describe(version)
     return model.version, model.digest, home.models / f"{model.version}-{model.digest[:12]}"
 

@@ -161,6 +161,7 @@ class TrainingGates(Part):
     max_calibration_error: Share
     max_slice_loss: Rate
     min_slice_requests: Count
+    max_champion_loss: Annotated[float, Field(gt=0, lt=0.5)]
 
     @model_validator(mode="after")
     def _room_between(self) -> Self:
@@ -178,6 +179,7 @@ class Training(Part):
     leaves: Annotated[int, Field(ge=2)]
     learning_rate: Share
     bootstrap_rounds: Annotated[int, Field(ge=100)]
+    retrain_test_requests: Annotated[int, Field(ge=50)]
     gates: TrainingGates
 
     @model_validator(mode="after")

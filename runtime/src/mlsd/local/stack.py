@@ -9,7 +9,7 @@ import httpx
 
 from mlsd.core import clock
 from mlsd.core.errors import UserError
-from mlsd.core.home import Home, read_json
+from mlsd.core.home import Home
 from mlsd.core.result import Check, StepResult
 from mlsd.delivery.edge.routing import READY_PATH, Slot, Traffic
 from mlsd.delivery.recovery import recover
@@ -23,6 +23,7 @@ from mlsd.local import envoy, processes
 from mlsd.local.ports import HOST, Ports, ports_of, record, require_free
 from mlsd.local.target import READY_S, local_target, process_name
 from mlsd.problem.problem import Problem
+from mlsd.registry.trainings import first_champion
 
 HOOKS = "hooks"
 EDGE_S = 5.0
@@ -33,11 +34,7 @@ def _champion(design: Design, home: Home, ledger: Ledger, models: Models) -> Rel
     """The release that is live, or the first one ever: the champion of the last training."""
     live = ledger.champion()
     if live is None:
-        trained = read_json(home.results / "train.json", "run `mlsd train` first")
-        version = trained.get("details", {}).get("champion")
-        if not isinstance(version, int):
-            raise UserError(f"{home.results / 'train.json'}: details.champion: found {version!r}, expected a version")
-        live = ledger.found(models.describe(version), design.digest, "up")
+        live = ledger.found(models.describe(first_champion(home)), design.digest, "up")
     if live.slot is None:
         ledger.place(live.id, "a")
     return ledger.get(live.id)

@@ -17,13 +17,14 @@ from mlsd.core.errors import GateError, UserError
 from mlsd.core.home import Home, read_json, write_json
 from mlsd.core.result import Check
 from mlsd.design.design import Design, load_design
+from mlsd.models.bundle import read_bundle
 from mlsd.models.code_version import code_version
 from mlsd.problem.problem import Problem, load_problem
 from mlsd.training.bundling import Lineage
 from mlsd.training.candidate import Candidate
 from mlsd.training.engine_benchmark import benchmark_engines, compiling
 from mlsd.training.gating import gates
-from mlsd.training.gating.winner import Choice, InService, choose_first, choose_next
+from mlsd.training.gating.winner import Choice, Draw, InService, choose_first, choose_next
 from mlsd.training.leaderboard import Parts, run_leaderboard
 
 P = ParamSpec("P")
@@ -132,19 +133,32 @@ def read_outcome(folder: Path) -> Outcome:
     return Outcome.model_validate(read_json(folder / "outcome.json", "run `mlsd train`"))
 
 
-def _parts(run: Run, design: Design, problem: Problem, table: pd.DataFrame, outcome: Outcome) -> tuple[Parts, Outcome]:
+def _split(design: Design, table: pd.DataFrame, held: InService | None) -> tuple[pd.DataFrame, ...]:
+    """By shares of time; with a model in service the newest requests are the test, none of which it has learnt from."""
+    from mlsd.data.split import split, split_newest
+
+    shares = design.training
+    if held is None:
+        return split(table, shares.validation_share, shares.test_share)
+    manifest, _, _ = read_bundle(Path(held.folder), held.digest)
+    learnt_until = manifest.train_window[1]
+    return split_newest(table, shares.validation_share, shares.retrain_test_requests, learnt_until)
+
+
+def _parts(
+    run: Run, design: Design, problem: Problem, table: pd.DataFrame, outcome: Outcome, held: InService | None
+) -> tuple[Parts, Outcome]:
     """The temporal split, if there is enough to learn from and nothing leaks.
 
     Raises:
         GateError: too few rows, labels of one class, or a feature that leaks.
     """
-    from mlsd.data.split import split
     from mlsd.training.rows import from_frame
 
     checks = gates.judge_amount(design, rows=len(table), positives=int(table["label"].sum()))
     outcome = outcome.model_copy(update={"checks": checks, "rows": {"all": len(table)}})
     _refuse_if_missed(run, outcome)
-    frames = split(table, design.training.validation_share, design.training.test_share)
+    frames = _split(design, table, held)
     train, validation, test = (from_frame(part, problem.feature_names) for part in frames)
     named = {"train": train, "validation": validation, "test": test}
     checks = [
@@ -180,17 +194,21 @@ def train(run: Run, frame: str, tables_digest: str, window_start: str, champion:
     if window_start:
         table = table[table["at"] >= pd.Timestamp(window_start)]
     outcome = Outcome(checks=[], rows={}, tables_digest=tables_digest, code_version=code_version(design.problem))
-    parts, outcome = _parts(run, design, problem, table, outcome)
+    held = InService.model_validate_json(champion) if champion else None
+    parts, outcome = _parts(run, design, problem, table, outcome, held)
     lineage = Lineage(tables_digest, outcome.code_version, now())
     folder = Path(run.folder)
     with compiling(run.state, folder / "texts") as begin:
         rungs = run_leaderboard(design, problem, parts, lineage, folder / "models", begin)
-    draw = (design.training.bootstrap_rounds, design.data.seed)
-    if champion:
-        held = InService.model_validate_json(champion)
+    draw = Draw(
+        rounds=design.training.bootstrap_rounds,
+        seed=design.data.seed,
+        margin=design.training.gates.max_champion_loss,
+    )
+    if held:
         choice = choose_next(rungs, parts.test, held, problem.feature_names, draw)
     else:
-        choice = choose_first(rungs, parts.test, draw)
+        choice = choose_first(rungs, parts.test)
     names = {name for name in (choice.champion, choice.challenger) if name}
     rungs = benchmark_engines(design, run.state, rungs, names, parts.test)
     return _hand_on(run, outcome.model_copy(update={"rungs": rungs, "choice": choice}))

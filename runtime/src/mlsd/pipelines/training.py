@@ -13,6 +13,7 @@ from mlsd.models.engines.benchmark import Measured
 from mlsd.pipelines.component_bodies import Outcome, read_outcome
 from mlsd.pipelines.local_run import exclusive, new_folder, run_pipeline
 from mlsd.problem.problem import Problem
+from mlsd.registry.trainings import Training, record
 from mlsd.training.candidate import Candidate
 from mlsd.training.gating.winner import InService
 
@@ -83,10 +84,19 @@ def _engine(best: Measured, budget_ms: float) -> Check:
     )
 
 
+def _reason(checks: list[Check]) -> str:
+    """The gates that refused, with their numbers; without one, what was refused has said why itself."""
+    missed = [f"{c.name}: {c.measured}, designed {c.designed}" for c in checks if not c.passed]
+    others = [f"{c.name.removeprefix('refused ')}: {c.measured}" for c in checks if c.name.startswith("refused ")]
+    return "; ".join(missed or others) or "no candidate passed every gate"
+
+
 def _summary(outcome: Outcome, details: dict[str, Any]) -> str:
     if not outcome.rungs:
         return "refused before training; what serves goes on serving"
     scores = ", ".join(f"{rung.name} {rung.ndcg10:.3f}" for rung in outcome.rungs)
+    if details["refused"]:
+        return f"refused by gates: {details['refused']}; NDCG@10: {scores}; what serves goes on serving"
     chosen = f"champion version {details['champion']}, challenger version {details['challenger']}"
     return f"NDCG@10: {scores}; {chosen}"
 
@@ -123,6 +133,10 @@ def run(design: Design, home: Home, problem: Problem, window_days: int | None = 
         outcome = read_outcome(folder)
     details = _details(home, outcome, versions, held)
     checks = _checks(outcome)
+    refused = _reason(checks) if details["challenger"] is None and (held or details["champion"] is None) else ""
+    details |= {"end": "refused" if refused else "promoted", "refused": refused}
+    roles = {role: details[role] for role in ("champion", "challenger")}
+    record(home, Training(at=until, tables_digest=tables, refused=refused, **roles))
     return StepResult(step="train", summary=_summary(outcome, details), checks=checks, details=details, at=until)
 
 

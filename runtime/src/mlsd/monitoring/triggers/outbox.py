@@ -31,9 +31,11 @@ from sqlalchemy import (
     update,
 )
 
+from mlsd.core.result import EXIT_CODES
 from mlsd.monitoring.triggers.trigger import Action
 
-Status = Literal["accepted", "running", "succeeded", "failed"]
+Status = Literal["accepted", "running", "succeeded", "refused", "failed"]
+REFUSED = EXIT_CODES["fail"]  # of the command: it ran, and a gate said no
 ATTEMPTS = 3
 
 _metadata = MetaData()
@@ -164,8 +166,8 @@ class Outbox:
         return self._move(run_id, "accepted", attempts=_runs.c.attempts + 1, **values)
 
     def finish(self, run_id: str, exit_code: int) -> bool:
-        """running -> succeeded or failed."""
-        status = "succeeded" if exit_code == 0 else "failed"
+        """running -> succeeded; refused, when a gate said no; or failed."""
+        status = {0: "succeeded", REFUSED: "refused"}.get(exit_code, "failed")
         return self._move(run_id, "running", status=status, exit_code=exit_code, finished_at=_stamp())
 
     def interrupted(self, run_id: str) -> bool:

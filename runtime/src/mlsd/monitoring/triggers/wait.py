@@ -5,14 +5,15 @@ from typing import Any
 
 from mlsd.core.clock import now
 from mlsd.core.errors import UserError
-from mlsd.core.home import Home, read_json
+from mlsd.core.home import Home
 from mlsd.core.result import Check, StepResult
 from mlsd.design.design import Design
 from mlsd.monitoring import state
 from mlsd.monitoring.triggers import hook_client
+from mlsd.registry.trainings import Training, newest
 
 POLL_S = 0.5
-DONE = ("succeeded", "failed")
+DONE = ("succeeded", "refused", "failed")
 
 
 def _ended(home: Home, key: str, timeout_s: float) -> dict[str, Any]:
@@ -22,6 +23,13 @@ def _ended(home: Home, key: str, timeout_s: float) -> dict[str, Any]:
         time.sleep(POLL_S)
         run = hook_client.run_of(home, key)
     return run
+
+
+def _end(run: dict[str, Any], trained: Training | None) -> str:
+    """How it ended: a model that gates refused is an answer, a run that broke down is none."""
+    if run["status"] == "refused":
+        return f"refused by gates: {trained.refused}" if trained and trained.refused else "refused: no new data"
+    return str(run["status"]) if run["exit_code"] in {0, None} else f"{run['status']}, exit code {run['exit_code']}"
 
 
 def wait_for_retrain(design: Design, home: Home, timeout_s: float = 300.0) -> StepResult:
@@ -34,17 +42,16 @@ def wait_for_retrain(design: Design, home: Home, timeout_s: float = 300.0) -> St
     if key is None:
         raise UserError(f"{state.path_of(home)}: no trigger has fired; run `mlsd monitor` on shifted traffic")
     run = _ended(home, key, timeout_s)
-    code = "no exit code" if run["exit_code"] is None else f"exit code {run['exit_code']}"
+    trained = newest(home)
     ended = Check(
         name=f"{run['action']} run {run['run_id']}",
         designed="succeeded, once",
-        measured=f"{run['status']}, {code}, attempt {run['attempts']}",
+        measured=f"{_end(run, trained)}, attempt {run['attempts']}",
         passed=run["status"] == "succeeded" and run["attempts"] == 1,
     )
     checks, challenger = [ended], None
     if run["status"] == "succeeded":
-        result = read_json(home.results / "retrain.json", "the run's log says why: " + str(run["log"]))
-        challenger = result["details"].get("challenger")
+        challenger = trained.challenger if trained else None
         checks.append(
             Check(
                 name="new challenger",

@@ -34,9 +34,19 @@ class Choice(BaseModel):
     champion_ndcg10: float | None = None
 
 
-def _compare(title: str, new: Scored, old: Scored, rounds: int, seed: int) -> Check:
-    found = interval(new.ranking.ndcg - old.ranking.ndcg, rounds, seed)
-    return gates.not_worse(title, difference=found.mean, low=found.low, high=found.high)
+class Draw(BaseModel):
+    """How models are compared: rounds and seed of the bootstrap, and the NDCG@10 that may be lost."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rounds: int
+    seed: int
+    margin: float
+
+
+def _compare(title: str, new: Scored, old: Scored, draw: Draw) -> Check:
+    found = interval(new.ranking.ndcg - old.ranking.ndcg, draw.rounds, draw.seed)
+    return gates.not_inferior(title, draw.margin, difference=found.mean, low=found.low, high=found.high)
 
 
 def score(rung: Candidate, rows: Rows) -> Scored:
@@ -50,10 +60,11 @@ def _best_first(rungs: list[Candidate]) -> list[Candidate]:
     return sorted(passed, key=lambda rung: -rung.ndcg10)
 
 
-def choose_first(rungs: list[Candidate], rows: Rows, draw: tuple[int, int]) -> Choice:
+def choose_first(rungs: list[Candidate], rows: Rows) -> Choice:
     """No model serves yet: the runner-up becomes champion, the best one challenges it through every step of a release.
 
     The first release has nothing to be compared with on live traffic, so it is the second best that goes live unproven.
+    Nothing that serves can get worse by it, so there is no gate against a champion here.
     """
     passed = _best_first(rungs)
     if len(passed) < 2:
@@ -63,22 +74,21 @@ def choose_first(rungs: list[Candidate], rows: Rows, draw: tuple[int, int]) -> C
     return Choice(
         champion=champion.name,
         challenger=best.name,
-        check=_compare("the champion", score(best, rows), held, *draw),
         champion_ndcg10=float(held.ranking.ndcg.mean()),
     )
 
 
 def choose_next(
-    rungs: list[Candidate], rows: Rows, champion: InService, features: tuple[str, ...], draw: tuple[int, int]
+    rungs: list[Candidate], rows: Rows, champion: InService, features: tuple[str, ...], draw: Draw
 ) -> Choice:
-    """A model serves: the best rung that passed challenges it, unless it ranks the newest rows worse than that model.
+    """A model serves: the best rung that passed challenges it, if it is shown to be no worse than that model.
 
     Args:
         rungs: the ladder.
         rows: test rows, the newest.
         champion: the model in service, scored on the same rows.
         features: columns of the matrix.
-        draw: rounds and seed of the bootstrap.
+        draw: how they are compared.
 
     Raises:
         UserError: the model in service needs features that are gone, so the two cannot be compared.
@@ -97,5 +107,5 @@ def choose_next(
     if not passed:
         return Choice(champion_ndcg10=ndcg)
     best = passed[0]
-    check = _compare(f"the champion, version {champion.version}", score(best, rows), held, *draw)
+    check = _compare(f"the champion, version {champion.version}", score(best, rows), held, draw)
     return Choice(challenger=best.name if check.passed else None, check=check, champion_ndcg10=ndcg)
