@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from feed_ranking import features
+from feed_ranking import columns, features
+from mlsd.core.errors import UserError
 from mlsd.design.design import Design
 from mlsd.problem.problem import Problem
 
@@ -54,7 +55,7 @@ def test_context_knows_hour_weekday_and_weekend(problem: Problem) -> None:
     """3.08: day of week and device are there."""
     at = np.array(["2026-03-02T00:30", "2026-02-28T23:59:59", "1999-12-31T23:00"], "datetime64[us]")
     rows = problem.context(at, np.array(["desktop", "fridge", "mobile"]))
-    named = [dict(zip(features.CONTEXT_COLUMNS, row.tolist(), strict=True)) for row in rows]
+    named = [dict(zip(columns.CONTEXT_COLUMNS, row.tolist(), strict=True)) for row in rows]
     assert [r["hour"] for r in named] == [0, 23, 23]
     assert [r["weekday"] for r in named] == [0, 5, 4]
     assert [r["weekend"] for r in named] == [0, 1, 0]
@@ -113,3 +114,14 @@ def test_the_request_path_imports_numpy_only() -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=env)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("forgotten", ["name", "value"])
+def test_a_name_without_a_value_is_told_when_the_pack_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, forgotten: str
+) -> None:
+    """Else every later column holds its neighbour's values, and the last one whatever lay in memory."""
+    names = features._CROSSED[:-1] if forgotten == "name" else (*features._CROSSED, "popular_fresh")
+    monkeypatch.setattr(features, "_CROSSED", names)
+    with pytest.raises(UserError, match=rf"found {len(names)} names in _CROSSED and \d+ values in _crossed"):
+        features.check_names()

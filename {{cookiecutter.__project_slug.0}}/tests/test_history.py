@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feed_ranking.events import slot_matrix
-from feed_ranking.features import INTERACTION_VIEW, POST_VIEW, USER_VIEW
+from feed_ranking.columns import INTERACTION_VIEW, POST_VIEW, USER_VIEW
+from feed_ranking.history.events import slot_matrix
 from feed_ranking.truth import chance, plant
 from feed_ranking.world import FIRST_ITEM, FIRST_USER
 from mlsd.design.design import Design

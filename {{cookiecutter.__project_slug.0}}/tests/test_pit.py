@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from feed_ranking.pit import Log, Schedule
+from feed_ranking.history.pit import Log, Schedule
 
 RANDOM = np.random.default_rng(5)
 KEYS, TIMES = RANDOM.integers(0, 6, 300), RANDOM.integers(0, 100, 300)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feed_ranking.features import DEVICES
+from feed_ranking.columns import DEVICES
 from feed_ranking.truth import FIRST_ITEM, FIRST_USER, HOUR, WORLD_END, chance, plant
 from mlsd.core.home import Home
 from mlsd.data.storage import digest, naive, save_tables

@@ -70,3 +70,32 @@ def test_features_pass_on_the_small_world(featured_home: Home) -> None:
 def test_features_without_data_say_what_to_run(small_design: Design, problem: Problem, home: Home) -> None:
     with pytest.raises(UserError, match="run `mlsd data` first"):
         features_step.run(small_design, home, problem)
+
+
+def state(home: Home) -> dict[str, bytes]:
+    return {str(path.relative_to(home.root)): path.read_bytes() for path in home.root.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_fails_leaves_everything_as_it_was(small_design: Design, problem: Problem, home: Home) -> None:
+    """The tables, the log of what was served and the world's clock: nothing changes before every check has passed."""
+    assert data_step.run(small_design, home, problem).passed
+    home.feature_log.mkdir()
+    (home.feature_log / "a.log").write_bytes(b"served")
+    before, now = state(home), clock.now()
+    result = data_step.run(with_data(small_design, min_rows=10**7), home, problem)
+    assert not result.passed and result.summary.endswith("nothing was written: what lay there before is as it was")
+    assert state(home) == before
+    clock.reread()
+    assert abs(clock.now() - now).total_seconds() < 60
+    clock.reread()
+
+
+def test_a_new_world_keeps_the_log_of_the_old_one(small_design: Design, problem: Problem, home: Home) -> None:
+    for number in (1, 2):
+        home.feature_log.mkdir(parents=True)
+        (home.feature_log / "a.log").write_bytes(b"served %d" % number)
+        assert data_step.run(small_design, home, problem).passed
+        assert not home.feature_log.exists()
+        assert (home.root / f"feature_log.{number}" / "a.log").read_bytes() == b"served %d" % number
+    assert [path.name for path in home.root.iterdir() if path.name.startswith(".")] == []
+    clock.reread()

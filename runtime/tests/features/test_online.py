@@ -69,7 +69,7 @@ def test_the_time_of_each_view_is_read(featured_home: Home, small_design: Design
 
 
 def test_feast_computes_the_same_context(featured_home: Home, small_design: Design, problem: Problem) -> None:
-    from feed_ranking.features import CONTEXT_COLUMNS
+    from feed_ranking.columns import CONTEXT_COLUMNS
 
     rows = [
         {"requested_at": NOW - timedelta(hours=7 * k), "device": d} for k, d in enumerate(["mobile", "desktop", "x"])

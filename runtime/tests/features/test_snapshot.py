@@ -162,3 +162,16 @@ def test_the_bound_leaves_half_a_replica_while_snapshots_are_swapped(design: Des
 def test_without_a_snapshot_the_message_says_what_to_run(home: Home) -> None:
     with pytest.raises(UserError, match="run `mlsd features` first"):
         current(home)
+
+
+def test_an_older_pack_reads_its_columns_of_a_later_snapshot(home: Home) -> None:
+    """A release keeps the pack it was trained with; the stored columns go on with the project."""
+    made(home)
+    whole = current(home)
+    part = whole.only(["b"])
+    ids = np.array([10, 20, 30])
+    assert part.names == ("b",)
+    assert part.rows(ids)[0].tolist() == whole.rows(ids)[0][:, 1:].tolist()
+    assert whole.only(("a", "b")) is whole
+    with pytest.raises(UserError, match=r"found no column c, which the model's pack reads"):
+        whole.only(("b", "c"))

@@ -73,9 +73,7 @@ def test_nothing_trained(miniature: Miniature) -> None:
     with pytest.raises(UserError, match=r"training\.json: not found; run `mlsd train` first"):
         stack.start(miniature.design, miniature.home, miniature.plane, miniature.models, [])
     trained(miniature.home, None, None, refused="AUC: 0.55, designed 0.6 to 0.98")
-    with pytest.raises(
-        UserError, match=r"no model to serve: .* gates refused \(AUC: 0\.55, .* `training` in design"
-    ):
+    with pytest.raises(UserError, match=r"no model to serve: .* gates refused \(AUC: 0\.55, .* `training` in design"):
         miniature.up()
 
 
@@ -131,3 +129,13 @@ def test_outlives_the_command_that_started_it(miniature: Miniature, tmp_path: Pa
     time.sleep(0.3)
     assert set(processes.running(miniature.home)) == {"envoy", "slot-a"}
     assert miniature.rank().status_code == 200
+
+
+def test_a_new_world_under_a_live_release_is_refused(miniature: Miniature) -> None:
+    """`mlsd data` would take its log away and turn its clock back."""
+    stack.require_down(miniature.home, "a new world")
+    miniature.up()
+    with pytest.raises(UserError, match=r"a new world needs a stack that is down, found slot-a; run `mlsd down` first"):
+        stack.require_down(miniature.home, "a new world")
+    stack.down(miniature.home)
+    stack.require_down(miniature.home, "a new world")

@@ -1,6 +1,6 @@
 """The contract of a feed: users, items, impressions, engagements."""
 
-from feed_ranking.features import DEVICES
+from feed_ranking.columns import DEVICES
 from feed_ranking.labels import RATING
 from mlsd.design.design import Design
 from mlsd.problem.contract import Column, Contract, TableRules

@@ -8,68 +8,17 @@ stored.
 import numpy as np
 from numpy.typing import NDArray
 
+from feed_ranking.columns import CONTEXT_COLUMNS, DEVICES, ITEM_COLUMNS, RANK, SLOTS, USER_COLUMNS, numbered
+from mlsd.core.errors import UserError
+
 Floats = NDArray[np.float32]
 
-SLOTS = 20
-"""Category slots."""
-RANK = 16
-"""Dimensions of the collaborative embedding."""
 EPOCH = np.datetime64("2000-01-01T00:00:00", "us")
 """Times are stored as hours since then: float32 resolves one minute."""
-PRIOR_RATE = 0.05
-"""Engagement rate of who or what has no history yet."""
 _TASTES = (np.float32(-1.5), np.float32(1.5))
 """Bounds of what a group's taste adds to the logarithm of a count: at most 4.5 times as popular, or as unpopular."""
 _YEAR_H = np.float32(8760)
-_JUST_NOW = 1e9
 _REQUEST = 4096
-DEVICES = ("mobile", "desktop", "tablet")
-
-
-def _numbered(name: str, count: int) -> tuple[str, ...]:
-    return tuple(f"{name}_{k:02d}" for k in range(count))
-
-
-USER_VIEW = (
-    "user_created_h",
-    "user_country",
-    "user_age_band",
-    "user_impressions",
-    "user_interactions",
-    "user_ctr",
-    "user_weekend_ctr",
-    "user_value",
-    "user_popularity_taste",
-    "user_age_taste",
-    "user_active_h",
-    *_numbered("affinity", SLOTS),
-    *_numbered("user_e", RANK),
-    *_numbered("group_taste", SLOTS),
-)
-INTERACTION_VIEW = ("session_at_h", "session_engagements", "session_positives", *_numbered("recent", SLOTS))
-POST_VIEW = (
-    "item_created_h",
-    "item_followers",
-    "item_impressions",
-    "item_positives",
-    "item_positives_1d",
-    "item_positives_7d",
-    "item_positives_90d",
-    "item_positives_365d",
-    "item_ctr",
-    "item_velocity",
-    "item_value",
-    "item_author_ctr",
-    "item_weekend_lift",
-    "item_slots",
-    *_numbered("slot", SLOTS),
-    *_numbered("item_e", RANK),
-)
-USER_VIEWS = {"user": USER_VIEW, "interaction": INTERACTION_VIEW}
-USER_COLUMNS = (*USER_VIEW, *INTERACTION_VIEW)
-ITEM_COLUMNS = POST_VIEW
-CONTEXT_COLUMNS = ("now_h", "hour", "weekday", "weekend", "device")
-
 _U = {name: k for k, name in enumerate(USER_COLUMNS)}
 _I = {name: k for k, name in enumerate(ITEM_COLUMNS)}
 _C = {name: k for k, name in enumerate(CONTEXT_COLUMNS)}
@@ -98,7 +47,7 @@ _FROM_ITEM = (
     "item_value",
     "item_author_ctr",
     "item_slots",
-    *_numbered("slot", SLOTS),
+    *numbered("slot", SLOTS),
 )
 _CROSSED = (
     "item_age_h",
@@ -204,6 +153,24 @@ def assemble(user: Floats, items: Floats, context: Floats) -> Floats:
     return matrix
 
 
+def check_names() -> None:
+    """Each crossed feature has a name and each name a value; told when the pack is loaded, not by a training.
+
+    Raises:
+        UserError: one of the two lists is longer.
+    """
+    nobody = (np.zeros((len(names), 1), np.float32) for names in (USER_COLUMNS, ITEM_COLUMNS, CONTEXT_COLUMNS))
+    values = len(_crossed(*nobody))
+    if values != len(_CROSSED):
+        raise UserError(
+            f"{__name__}: found {len(_CROSSED)} names in _CROSSED and {values} values in _crossed(), expected one "
+            f"value for each name; the last name is {_CROSSED[-1]!r}"
+        )
+
+
+check_names()
+
+
 def interactions(user: Floats) -> float:
     """Engagements of any kind that the user row [U] stands for."""
     return float(user[_U["user_interactions"]])
@@ -226,23 +193,3 @@ def cold_start(items: Floats, user: Floats) -> NDArray[np.float64]:
     taste = np.clip(match / np.maximum(rows[_I["item_slots"]], np.float32(1)), *_TASTES)
     count: NDArray[np.float64] = np.maximum(rows[_I["item_positives"]].astype(np.float64) + taste, 0.0)
     return count / (count + 2.0)
-
-
-def _defaults(names: tuple[str, ...]) -> Floats:
-    usual = {
-        "user_created_h": _JUST_NOW,
-        "item_created_h": _JUST_NOW,
-        "user_country": -1.0,
-        "user_age_band": -1.0,
-        "user_ctr": PRIOR_RATE,
-        "user_weekend_ctr": PRIOR_RATE,
-        "item_ctr": PRIOR_RATE,
-        "item_velocity": PRIOR_RATE,
-        "item_author_ctr": PRIOR_RATE,
-        "item_weekend_lift": 1.0,
-    }
-    return np.array([usual.get(name, 0.0) for name in names], dtype=np.float32)
-
-
-USER_DEFAULTS = _defaults(USER_COLUMNS)
-ITEM_DEFAULTS = _defaults(ITEM_COLUMNS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from feed_ranking import features
+from feed_ranking import columns, features
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,11 +24,11 @@ class FeedRanking:
     """P(user engages with post), ranked."""
 
     feature_names = features.FEATURE_NAMES
-    user_columns = features.USER_COLUMNS
-    item_columns = features.ITEM_COLUMNS
-    user_views = features.USER_VIEWS
-    user_defaults = features.USER_DEFAULTS
-    item_defaults = features.ITEM_DEFAULTS
+    user_columns = columns.USER_COLUMNS
+    item_columns = columns.ITEM_COLUMNS
+    user_views = columns.USER_VIEWS
+    user_defaults = columns.USER_DEFAULTS
+    item_defaults = columns.ITEM_DEFAULTS
     feature_repo = Path(__file__).parent / "feature_repo"
 
     def contract(self, design: Design) -> Contract:
@@ -51,7 +51,7 @@ class FeedRanking:
 
     def feature_tables(self, tables: Tables, design: Design, now: datetime) -> dict[str, pd.DataFrame]:
         """Feast sources `user`, `interaction` and `post`; a row at t has seen only events before t."""
-        from feed_ranking.history import feature_tables
+        from feed_ranking.history.feature_tables import feature_tables
 
         return feature_tables(tables, design, now)
 

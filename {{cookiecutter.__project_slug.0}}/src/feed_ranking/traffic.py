@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from feed_ranking.features import DEVICES
+from feed_ranking.columns import DEVICES
 from feed_ranking.truth import EVERGREEN_H, FIRST_ITEM, FIRST_USER, WORLD_END, Floats, Truth, plant, react
 from feed_ranking.world import pool
 from mlsd.design.design import Design

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from feed_ranking.features import SLOTS
+from feed_ranking.columns import SLOTS
 from mlsd.data.storage import utc
 from mlsd.design.design import Design
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from feed_ranking.features import DEVICES
+from feed_ranking.columns import DEVICES
 from feed_ranking.truth import FIRST_ITEM, FIRST_USER, HOUR, WORLD_END, Times, Truth, plant, react
 from mlsd.data.storage import utc
 from mlsd.design.design import Design

@@ -62,7 +62,9 @@ def _plan(context: Context, options: Options) -> StepResult:
 
 def _data(context: Context, options: Options) -> StepResult:
     from mlsd.data import ingest
+    from mlsd.local import stack
 
+    stack.require_down(context.home, "a new world")
     return ingest.run(context.declared, context.home, context.problem, options.path)
 
 

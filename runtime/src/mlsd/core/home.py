@@ -49,6 +49,11 @@ class Home:
         return self.root / "models"
 
     @property
+    def packs(self) -> Path:
+        """Sources of the problem packs that models were trained with, one folder a digest."""
+        return self.root / "packs"
+
+    @property
     def engines(self) -> Path:
         """Compiled models of this machine, one folder each."""
         return self.root / "engines"

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from mlsd.core import clock
 from mlsd.core.home import Home, replacing
 from mlsd.core.result import Check, StepResult
-from mlsd.data.live import drop_live, save_live
+from mlsd.data.live import save_live
 from mlsd.data.mapped import hold_back, read_tables
 from mlsd.data.storage import TABLE_NAMES, digest, save_tables
 from mlsd.design.design import Design
@@ -74,17 +75,28 @@ def _known_to_traffic(tables: Tables, live: Tables | None) -> Tables:
     return Tables(users, items, live.impressions, live.engagements)
 
 
+def _set_aside(folder: Path) -> None:
+    """What was served is never deleted: the log of the world before is renamed to `feature_log.1`, `.2` and so on."""
+    if folder.exists() and any(folder.iterdir()):
+        number = next(n for n in range(1, 10_000) if not folder.with_name(f"{folder.name}.{n}").exists())
+        folder.rename(folder.with_name(f"{folder.name}.{number}"))
+
+
 def _save(design: Design, home: Home, problem: Problem, tables: Tables, live: Tables | None) -> None:
-    """A new world replaces the old one with everything that was computed from it."""
-    for name in ("training.parquet", "training.json", "arrivals.json"):
-        (home.data / name).unlink(missing_ok=True)
-    for folder in (home.feature_log, home.batch):
-        shutil.rmtree(folder, ignore_errors=True)
-    save_tables(home, tables)
-    drop_live(home) if live is None else save_live(home, live)
-    for name, shifted in (("traffic", False), ("traffic_shifted", True)):
-        write_traffic(home, name, problem.traffic(_known_to_traffic(tables, live), design, shifted=shifted))
-    remember(design, home)
+    """A new world replaces the old one with everything that was computed from it; it is complete before it does."""
+    with tempfile.TemporaryDirectory(dir=home.root, prefix=".new-") as folder:
+        new = Home(Path(folder))
+        save_tables(new, tables)
+        if live is not None:
+            save_live(new, live)
+        for name, shifted in (("traffic", False), ("traffic_shifted", True)):
+            write_traffic(new, name, problem.traffic(_known_to_traffic(tables, live), design, shifted=shifted))
+        remember(design, new)
+        if home.data.exists():
+            home.data.rename(new.root / "before")
+        new.data.rename(home.data)
+    _set_aside(home.feature_log)
+    shutil.rmtree(home.batch, ignore_errors=True)
     clock.set_world_time(_world_end(tables))
 
 
@@ -98,11 +110,11 @@ def run(design: Design, home: Home, problem: Problem, path: Path | None = None) 
         path: folder of the user's own files; overrides `data.path`.
 
     Raises:
-        UserError: a file is missing or not readable, or the data breaks its contract; nothing is written.
+        UserError: a file is missing or not readable, or the data breaks its contract; nothing is written. Nor is it
+            when a check fails.
     """
     design = resolve(design, path)
     tables, live = _read(design, problem)
-    _save(design, home, problem, tables, live)
     matured = _world_end(tables) + timedelta(hours=design.label.maturity_h)
     labels = problem.labels(tables, design, matured)
     at = tables.impressions["at"]
@@ -115,7 +127,6 @@ def run(design: Design, home: Home, problem: Problem, path: Path | None = None) 
     )
     details = {
         "source": design.data.source,
-        "digest": digest(home),
         "counts": counts,
         "requests": int(tables.impressions["request_id"].nunique()),
         "span": [at.min().isoformat(), at.max().isoformat()],
@@ -123,4 +134,10 @@ def run(design: Design, home: Home, problem: Problem, path: Path | None = None) 
         "held_back_requests": 0 if live is None else int(live.impressions["request_id"].nunique()),
     }
     checks = _checks(design, len(labels), days, rate, problem.contract(design).rules)
+    if all(check.passed for check in checks):
+        home.root.mkdir(parents=True, exist_ok=True)
+        _save(design, home, problem, tables, live)
+        details["digest"] = digest(home)
+    else:
+        summary += "; nothing was written: what lay there before is as it was"
     return StepResult(step="data", summary=summary, checks=checks, details=details, at=clock.now())

@@ -57,9 +57,7 @@ class ItemStore:
         if (bytes_ := size(folder)) > self._most_bytes:
             found, most = bytes_ / MIB, self._most_bytes / MIB
             raise UserError(f"snapshot {folder.name}: found {found:.1f} MiB, expected at most {most:.1f}")
-        snapshot = Snapshot.load(folder, in_memory=True)
-        if tuple(snapshot.names) != tuple(self._problem.item_columns):
-            raise UserError(f"snapshot {snapshot.version}: its columns are not the problem's item columns")
+        snapshot = Snapshot.load(folder, in_memory=True).only(self._problem.item_columns)
         took, held = time.perf_counter() - started, snapshot.nbytes / MIB
         LOGGER.info(
             "snapshot %s: %s items, %.1f MiB, read in %.2f s", snapshot.version, f"{len(snapshot.ids):,}", held, took

@@ -4,7 +4,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -64,6 +65,23 @@ class Snapshot:
     def nbytes(self) -> int:
         """Size of the arrays."""
         return self.ids.nbytes + self.columns.nbytes + (0 if self.places is None else self.places.nbytes)
+
+    def only(self, names: Sequence[str]) -> "Snapshot":
+        """The snapshot with these columns, in this order: what one pack reads of what a later one has stored.
+
+        Raises:
+            UserError: it lacks one of them.
+        """
+        if tuple(names) == self.names:
+            return self
+        if missing := [name for name in names if name not in self.names]:
+            raise UserError(
+                f"snapshot {self.version}: found no column {', '.join(missing)}, which the model's pack reads; "
+                "run `mlsd features` with that pack"
+            )
+        columns = np.ascontiguousarray(self.columns[:, [self.names.index(name) for name in names]])
+        columns.flags.writeable = False
+        return replace(self, columns=columns, names=tuple(names))
 
     def rows(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Values [n, I] of item ids [n] and whether each is known; rows of unknown ones mean nothing."""

@@ -170,6 +170,19 @@ def _quieten(ports: Ports) -> None:
             return
 
 
+def require_down(home: Home, what: str) -> None:
+    """Refuse what must not happen under a live release: its log would be lost, its clock would jump.
+
+    Raises:
+        UserError: a model server runs.
+    """
+    live = [name for name in (process_name("a"), process_name("b")) if name in processes.running(home)]
+    if live:
+        raise UserError(
+            f"{home.root}: {what} needs a stack that is down, found {', '.join(live)}; run `mlsd down` first"
+        )
+
+
 def down(home: Home) -> StepResult:
     """Stop every process of the stack, the edge first; nothing runs afterwards, whatever was damaged."""
     running = processes.running(home)

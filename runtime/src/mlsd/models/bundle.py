@@ -51,6 +51,8 @@ class Manifest(BaseModel):
     tables_digest: str
     design_digest: str
     code_version: str
+    pack_sha256: Sha256 | Literal[""] = ""
+    """Of the pack's sources; empty in bundles of before they were kept."""
     metrics: dict[str, Finite]
     reference: dict[str, Bins]
 

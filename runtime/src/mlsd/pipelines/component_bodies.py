@@ -17,6 +17,7 @@ from mlsd.core.errors import GateError, UserError
 from mlsd.core.home import Home, read_json, write_json
 from mlsd.core.result import Check
 from mlsd.design.design import Design, load_design
+from mlsd.models import packs
 from mlsd.models.bundle import read_bundle
 from mlsd.models.code_version import code_version
 from mlsd.problem.problem import Problem, load_problem
@@ -196,7 +197,7 @@ def train(run: Run, frame: str, tables_digest: str, window_start: str, champion:
     outcome = Outcome(checks=[], rows={}, tables_digest=tables_digest, code_version=code_version(design.problem))
     held = InService.model_validate_json(champion) if champion else None
     parts, outcome = _parts(run, design, problem, table, outcome, held)
-    lineage = Lineage(tables_digest, outcome.code_version, now())
+    lineage = Lineage(tables_digest, outcome.code_version, now(), packs.keep(run.state, design.problem))
     folder = Path(run.folder)
     with compiling(run.state, folder / "texts") as begin:
         rungs = run_leaderboard(design, problem, parts, lineage, folder / "models", begin)

@@ -7,6 +7,7 @@ from pathlib import Path
 import mlsd
 from mlsd.core.home import Home
 from mlsd.design.design import Design, design_path, load_design
+from mlsd.models import packs
 from mlsd.models.release import ALLOW_FAULTS, RELEASE, SLOT, WORKERS, Release
 from mlsd.serving.faults import faults_file
 
@@ -27,12 +28,15 @@ def command(design: Design, port: int) -> list[str]:
 def environment(home: Home, slot: str, release: Release, *, allow_faults: bool = False) -> dict[str, str]:
     """Variables to add to the process's environment.
 
+    The pack that the model was trained with comes first on the Python path, before the one that lies in the project.
     Each slot has a BentoML home of its own: BentoML empties the folder of its metrics at start.
     """
     own = home.run / f"bentoml-{slot}"
     own.mkdir(parents=True, exist_ok=True)
     faults_file(home, slot).unlink(missing_ok=True)  # of an earlier release; a worker that is restarted keeps its own
-    source = str(Path(mlsd.__file__).parents[1])
+    own_pack = packs.kept(home, Path(release.model_dir))
+    path = [*([str(own_pack)] if own_pack else []), str(Path(mlsd.__file__).parents[1])]
+    path += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     return {
         "MLSD_HOME": str(home.root),
         "MLSD_DESIGN": str(design_path()),
@@ -45,9 +49,7 @@ def environment(home: Home, slot: str, release: Release, *, allow_faults: bool =
         # Its tracing costs 0.15 ms of an answer, and nobody is told the spans.
         "BENTOML_CONFIG_OPTIONS": "tracing.excluded_urls=/rank",
         "TMPDIR": str(own),
-        "PYTHONPATH": os.pathsep.join(
-            dict.fromkeys([source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
-        ),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # a helper of one prediction must not spin on a core until the next
     }

@@ -24,6 +24,7 @@ class Lineage:
     tables_digest: str
     code_version: str
     created_at: datetime
+    pack_sha256: str = ""
 
 
 def _log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -77,6 +78,7 @@ def build_bundle(fits: Fits, parts: tuple[Rows, Rows], design: Design, problem: 
         tables_digest=lineage.tables_digest,
         design_digest=design.digest,
         code_version=lineage.code_version,
+        pack_sha256=lineage.pack_sha256,
         metrics={},
         reference=reference(validation.matrix, problem.feature_names, sigmoid(raw, calibration)),
     )

@@ -9,7 +9,7 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSo
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float32, String, UnixTimestamp
 
-from feed_ranking.features import CONTEXT_COLUMNS, INTERACTION_VIEW, POST_VIEW, USER_VIEW
+from feed_ranking.columns import CONTEXT_COLUMNS, INTERACTION_VIEW, POST_VIEW, USER_VIEW
 from mlsd.design.design import Design
 
 
@@ -30,11 +30,11 @@ def _context_view() -> Any:
     def context(inputs: pd.DataFrame) -> pd.DataFrame:
         import pandas
 
-        from feed_ranking import features
+        from feed_ranking import columns, features
 
         at = pandas.to_datetime(inputs["requested_at"], utc=True).dt.tz_localize(None).to_numpy()
         values = features.context(at, inputs["device"].to_numpy(dtype=str))
-        return pandas.DataFrame(values, columns=list(features.CONTEXT_COLUMNS), index=inputs.index)
+        return pandas.DataFrame(values, columns=list(columns.CONTEXT_COLUMNS), index=inputs.index)
 
     return context
 

@@ -29,7 +29,10 @@ def _check_fit(manifest: Manifest, problem: Problem, service: str) -> None:
             shown = (
                 f"{found!r}, expected {expected!r}" if isinstance(found, str) else "another list than this service's"
             )
-            raise ModelRefused(f"manifest.json: {name}: found {shown}; trained for other features, not served")
+            raise ModelRefused(
+                f"manifest.json: {name}: found {shown}; trained for other features, not served: release a model that "
+                "was trained with this pack, or bring that pack's sources back"
+            )
 
 
 def check(bundle: Bundle, design: Design, problem: Problem, snapshot: Snapshot) -> Bundle:

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from feed_ranking.features import PRIOR_RATE, hours
-from feed_ranking.pit import Floats, Ints, Log
+from feed_ranking.columns import PRIOR_RATE
+from feed_ranking.features import hours
+from feed_ranking.history.pit import Floats, Ints, Log
 from mlsd.data.storage import utc
 
 HOUR = 3_600_000_000

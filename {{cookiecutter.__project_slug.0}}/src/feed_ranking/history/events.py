@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from feed_ranking.features import SLOTS
+from feed_ranking.columns import SLOTS
+from feed_ranking.history.pit import Floats, Ints, micros
 from feed_ranking.labels import is_positive
-from feed_ranking.pit import Floats, Ints, micros
 from mlsd.data.storage import naive
 from mlsd.design.design import Design
 from mlsd.problem.tables import Tables

@@ -5,12 +5,12 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from feed_ranking.embedding import Embedding, refit_times
-from feed_ranking.events import arrays
-from feed_ranking.pit import Schedule
-from feed_ranking.post_history import post_history
-from feed_ranking.rates import DAY, HOUR
-from feed_ranking.user_history import session_history, user_history
+from feed_ranking.history.embedding import Embedding, refit_times
+from feed_ranking.history.events import arrays
+from feed_ranking.history.pit import Schedule
+from feed_ranking.history.post_history import post_history
+from feed_ranking.history.rates import DAY, HOUR
+from feed_ranking.history.user_history import session_history, user_history
 from mlsd.design.design import Design
 from mlsd.problem.tables import Tables
 

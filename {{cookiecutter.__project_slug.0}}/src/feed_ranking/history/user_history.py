@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from feed_ranking.demographics import group_taste
-from feed_ranking.embedding import Embedding
-from feed_ranking.events import Events, codes
-from feed_ranking.features import EPOCH, INTERACTION_VIEW, PRIOR_RATE, USER_VIEW
-from feed_ranking.pit import Floats, Ints, Log, micros
-from feed_ranking.rates import DAY, as_hours, frame, mean_before, rates
+from feed_ranking.columns import INTERACTION_VIEW, PRIOR_RATE, USER_VIEW
+from feed_ranking.features import EPOCH
+from feed_ranking.history.demographics import group_taste
+from feed_ranking.history.embedding import Embedding
+from feed_ranking.history.events import Events, codes
+from feed_ranking.history.pit import Floats, Ints, Log, micros
+from feed_ranking.history.rates import DAY, as_hours, frame, mean_before, rates
 
 _SHRINK = 3.0
 _LAST = 10

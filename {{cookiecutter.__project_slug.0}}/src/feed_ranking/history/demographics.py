@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from feed_ranking.events import Events, codes
-from feed_ranking.pit import Floats, Ints, Log
-from feed_ranking.rates import rates
+from feed_ranking.history.events import Events, codes
+from feed_ranking.history.pit import Floats, Ints, Log
+from feed_ranking.history.rates import rates
 
 PRIOR = 100.0
 """Impressions at everyone's rate that a group's rate of a category starts from: a small group has everyone's taste."""

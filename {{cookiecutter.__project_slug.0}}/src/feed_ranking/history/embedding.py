@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from feed_ranking.features import RANK
-from feed_ranking.pit import Floats, Ints, Log
+from feed_ranking.columns import RANK
+from feed_ranking.history.pit import Floats, Ints, Log
 
 RowsOf = Callable[["Fit", NDArray[np.bool_]], Floats]
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from feed_ranking.embedding import Embedding
-from feed_ranking.events import Events, Shown, codes
-from feed_ranking.features import POST_VIEW
-from feed_ranking.pit import Floats, Ints, Log
-from feed_ranking.rates import DAY, HOUR, as_hours, frame, mean_before, rates
+from feed_ranking.columns import POST_VIEW
+from feed_ranking.history.embedding import Embedding
+from feed_ranking.history.events import Events, Shown, codes
+from feed_ranking.history.pit import Floats, Ints, Log
+from feed_ranking.history.rates import DAY, HOUR, as_hours, frame, mean_before, rates
 
 _WINDOWS = (DAY, 7 * DAY, 90 * DAY, 365 * DAY)
 _SHRINK = 3.0
