@@ -82,6 +82,56 @@ def test_every_pair_of_choices(thin_template: Path, bake: Bake, answers: dict[st
     assert answers.items() <= found.items()
 
 
+def planned(design: Path, home: Path) -> subprocess.CompletedProcess[str]:
+    """`mlsd plan` on a design, with the code as it lies in the template."""
+    told = {"PYTHONPATH": str(PROJECT / "src"), "MLSD_DESIGN": str(design), "MLSD_HOME": str(home)}
+    command = [sys.executable, "-m", "mlsd.commands.cli", "plan"]
+    return subprocess.run(
+        command, cwd=home.parent, env=os.environ | told, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+TARGETS = {
+    "ctr": ("CTR", 0.03, "clicks"),
+    "watch_time": ("Watch time", 2.0, "seconds watched"),
+    "engagement_rate": ("Engagement rate", 0.02, "engagements"),
+}
+
+
+@pytest.mark.parametrize("metric", CHOICES["business_metric"])
+def test_every_business_metric_is_planned_with_a_target_in_its_unit(
+    thin_template: Path, bake: Bake, tmp_path: Path, metric: str
+) -> None:
+    path = bake(thin_template, business_metric=metric) / "design.yaml"
+    title, target, unit = TARGETS[metric]
+    assert load_design(path).success.target == target
+    assert f"# {unit} " in path.read_text(encoding="utf-8")
+    done = planned(path, tmp_path / "home")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Metric: {title}" in done.stdout
+
+
+@pytest.mark.parametrize("answer", [1, 2, 30, 45, 99, 1000, 60_000])
+def test_every_number_of_milliseconds_is_one_design(
+    thin_template: Path, bake: Bake, tmp_path: Path, answer: int
+) -> None:
+    """Hops and the queue's bounds follow the answer; whether a ranker can keep them is for the plan to say."""
+    path = bake(thin_template, p99_ms=str(answer)) / "design.yaml"
+    design = load_design(path)
+    latency, admission = design.latency, design.serving.admission
+    assert admission.max_queue_ms < latency.service_ms - latency.hops_ms.edge
+    assert planned(path, tmp_path / "home").returncode == (0 if answer >= 30 else 1)
+
+
+@pytest.mark.parametrize("answer", [1, 7, 20, 80])
+def test_a_small_service_has_the_time_that_its_rollouts_need(
+    thin_template: Path, bake: Bake, tmp_path: Path, answer: int
+) -> None:
+    path = bake(thin_template, peak_rps=str(answer)) / "design.yaml"
+    done = planned(path, tmp_path / "home")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("name", CHOICES)
 def test_an_unknown_choice_makes_nothing(thin_template: Path, bake: Bake, tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="choices are"):

@@ -184,6 +184,8 @@ def _content(described: Path, size: Size) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load(described.read_text(encoding="utf-8"))
     content |= {"name": "bench", "problem": "bench_pack"}
     content["scale"]["candidates"] = size.candidates
+    admission = content["serving"]["admission"]
+    admission["prune_to"] = min(admission["prune_to"], size.candidates - 1)
     content["features"]["max_age_h"] = dict.fromkeys(("user", "item", "interaction"), 87_600)
     return content
 

@@ -1,10 +1,12 @@
 """`design.yaml` is typed: each rule fires and names the file, the field, the value and what was expected."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from mlsd.core.errors import UserError
 from mlsd.design.design import Design, design_path, load_design
@@ -49,10 +51,11 @@ WRONG = [
     ("latency.hops_ms.features", 0, "greater than 0"),
     ("capacity.load", 1.0, "less than 1"),
     ("capacity.concurrency", 2.5, "integer"),
-    ("success.metric", "happiness", "'ctr'"),
+    ("success.metric", "Happiness!", "pattern"),
     ("success.because", "", "at least 8 characters"),
     ("label.event", "view", "'click', 'like' or 'comment'"),
     ("label.min_dwell_s", -1, "greater than or equal to 0"),
+    ("label.min_dwell_s", 86_401, "less than or equal to 86400"),
     ("data.seed", -1, "greater than or equal to 0"),
     ("data.live_share", 0.5, "less than or equal to 0.2"),
     ("data.synthetic.users", 3, "greater than or equal to 50"),
@@ -60,12 +63,19 @@ WRONG = [
     ("training.leaves", 1, "greater than or equal to 2"),
     ("training.bootstrap_rounds", 5, "greater than or equal to 100"),
     ("training.gates.min_auc", 0.4, "greater than or equal to 0.5"),
+    ("training.gates.max_auc", 1.0, "less than 1"),
+    ("training.gates.min_lift", float("nan"), "finite"),
+    ("training.gates.min_lift", -1.0, "greater than -1"),
+    ("training.gates.max_slice_loss", 1.0, "less than 1"),
     ("serving.max_body_kib", 0, "greater than 0"),
     ("serving.feature_log.full_sample", 2, "less than or equal to 1"),
     ("load_test.rps", 0, "greater than 0"),
     ("delivery.shadow.percent", 101, "less than or equal to 100"),
     ("delivery.gates.max_error_rate", -0.1, "greater than or equal to 0"),
-    ("delivery.gates.min_rank_correlation", 2, "less than or equal to 1"),
+    ("delivery.gates.max_slow_rate", 1, "less than 1"),
+    ("delivery.gates.min_rank_correlation", 2, "less than 1"),
+    ("delivery.gates.min_rank_correlation", -1, "greater than -1"),
+    ("delivery.gates.max_score_psi", 11, "less than or equal to 10"),
     ("monitoring.critical_features", [], "at least 1 item"),
     ("monitoring.max_metric_drop", 0, "greater than 0"),
 ]
@@ -79,6 +89,63 @@ def test_each_field_has_a_rule(content: dict[str, Any], tmp_path: Path, field: s
     assert rule in message
     if not isinstance(value, list):
         assert f"found {value!r}" in message
+
+
+def numbers(part: Any, *path: str | int) -> Iterator[tuple[str | int, ...]]:
+    """Where the numbers of a design stand."""
+    if isinstance(part, (dict, list)):
+        for name, inner in part.items() if isinstance(part, dict) else enumerate(part):
+            yield from numbers(inner, *path, name)
+    elif isinstance(part, (int, float)) and not isinstance(part, bool):
+        yield path
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 10**30, -(10**30), 1e300])
+def test_no_number_is_without_bounds(content: dict[str, Any], value: float) -> None:
+    """A limit that is no number, or beyond anything that can be measured, never fires or never passes."""
+    places = list(numbers(content))
+    assert len(places) > 80
+    for *path, last in places:
+        part: Any = content
+        for name in path:
+            part = part[name]
+        kept, part[last] = part[last], value
+        with pytest.raises(ValidationError) as caught:
+            Design.model_validate(content)
+        (problem,) = caught.value.errors()
+        assert problem["loc"], (path, last)
+        assert (*path, last)[: len(problem["loc"])] == problem["loc"]
+        part[last] = kept
+    Design.model_validate(content)
+
+
+def test_yes_is_no_number(content: dict[str, Any], tmp_path: Path) -> None:
+    put(content, "serving.workers", True)
+    put(content, "success.target", True)
+    message = refusal(content, tmp_path)
+    assert "serving.workers: found True, expected: a number or text, no switch" in message
+    assert "success.target: found True, expected: a number or text, no switch" in message
+
+
+@pytest.mark.parametrize("positive_from", [-1, 0.5, 5.5, float("nan")])
+def test_a_threshold_that_every_value_or_none_passes(
+    content: dict[str, Any], tmp_path: Path, positive_from: float
+) -> None:
+    put(content, "data.mappings.movielens.positive_from", positive_from)
+    message = refusal(content, tmp_path)
+    assert "data.mappings.movielens" in message
+    assert f"positive_from: found {positive_from:g}" in message
+
+
+@pytest.mark.parametrize("positive_from", [0.6, 5.0])
+def test_a_threshold_within_the_values(content: dict[str, Any], positive_from: float) -> None:
+    put(content, "data.mappings.movielens.positive_from", positive_from)
+    Design.model_validate(content)
+
+
+def test_values_without_a_range(content: dict[str, Any], tmp_path: Path) -> None:
+    put(content, "data.mappings.movielens.value_range", [5.0, 0.5])
+    assert "value_range: found [5, 0.5]" in refusal(content, tmp_path)
 
 
 def test_hops_over_the_total_are_named(content: dict[str, Any], tmp_path: Path) -> None:
@@ -108,6 +175,14 @@ def test_canary_starts_small_and_rises_to_all(content: dict[str, Any], tmp_path:
     assert str(steps) in message
 
 
+def test_a_cooldown_ends_before_a_model_is_old(content: dict[str, Any], tmp_path: Path) -> None:
+    put(content, "monitoring.max_model_age_days", 1)
+    put(content, "monitoring.retrain_cooldown_min", 1439)
+    Design.model_validate(content)
+    put(content, "monitoring.retrain_cooldown_min", 1440)
+    assert "retrain_cooldown_min: found 1440, expected below 1440" in refusal(content, tmp_path)
+
+
 def test_rules_across_fields(content: dict[str, Any], tmp_path: Path) -> None:
     put(content, "monitoring.psi_warning", content["monitoring"]["psi_alert"])
     put(content, "training.test_share", 0.45)
@@ -116,6 +191,27 @@ def test_rules_across_fields(content: dict[str, Any], tmp_path: Path) -> None:
     assert "psi_warning" in message
     assert "validation_share + test_share must be at most 0.5" in message
     assert "somewhere" in message
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "nearest"),
+    [
+        ("latency", "p99", "p99_ms"),
+        ("data.mappings.movielens", "positive_form", "positive_from"),
+        ("data.mappings.movielens.items", "seperator", "separator"),
+        ("serving.remote", "modell", "model"),
+        ("delivery.gates", "max_slow_rat", "max_slow_rate"),
+    ],
+)
+def test_an_unknown_field_is_told_its_nearest(
+    content: dict[str, Any], tmp_path: Path, section: str, field: str, nearest: str
+) -> None:
+    put(content, "serving.engine", "remote")
+    put(content, "serving.remote", {"protocol": "triton", "url": "http://127.0.0.1:1", "model": "m"})
+    put(content, f"{section}.{field}", 1)
+    message = refusal(content, tmp_path)
+    assert f": {section}.{field}: found an unknown field, expected one of " in message
+    assert message.endswith(f", nearest {nearest!r}")
 
 
 def test_missing_and_unknown_fields(content: dict[str, Any], tmp_path: Path) -> None:

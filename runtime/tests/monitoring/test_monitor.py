@@ -201,13 +201,42 @@ def test_a_loss_of_quality_goes_back_and_retrains(
     assert [each["action"] for each in result.details["triggers"]] == ["rollback", "retrain"]
 
 
+def _judged_by(design: Design, metric: str, target: float) -> Design:
+    success = design.success.model_copy(update={"metric": metric, "target": target})
+    return design.model_copy(update={"success": success})
+
+
 @pytest.mark.usefixtures("hooks")
+@pytest.mark.parametrize(
+    ("metric", "target", "unit"),
+    [("ctr", 0.03, "clicks"), ("watch_time", 2.0, "seconds watched"), ("engagement_rate", 0.02, "engagements")],
+)
 def test_the_business_metric_below_its_target_retrains(
-    traffic: LiveTraffic, home: Home, design: Design, problem: Problem
+    traffic: LiveTraffic, home: Home, design: Design, problem: Problem, metric: str, target: float, unit: str
 ) -> None:
-    """6.14, 6.22"""
+    """6.14, 6.22: in its own unit; 0.005 of the shown items are clicked, and each click lasts a minute."""
     _quality(traffic, _ignored)
-    assert check(monitor.run(design, home, problem), "ctr")[0] is False
+    result = monitor.run(_judged_by(design, metric, target), home, problem)
+    (found,) = [each for each in result.checks if each.name == metric]
+    assert not found.passed
+    assert found.designed == f">= {target:g} {unit} per shown item"
+    assert float(found.measured.split()[0]) == pytest.approx(0.005 * (60 if metric == "watch_time" else 1), rel=0.8)
+    assert [each["action"] for each in result.details["triggers"]][-1] == "retrain"
+
+
+@pytest.mark.parametrize("metric", ["ctr", "watch_time", "engagement_rate"])
+def test_a_business_metric_above_its_target_is_silent(
+    traffic: LiveTraffic, home: Home, design: Design, problem: Problem, metric: str
+) -> None:
+    _quality(traffic, _good)
+    measured = check(monitor.run(_judged_by(design, metric, 0.03), home, problem), metric)
+    assert measured[0] is True
+    assert "[" in measured[1]
+
+
+def test_a_metric_that_nobody_computes_is_refused(home: Home, design: Design, problem: Problem) -> None:
+    with pytest.raises(UserError, match=r"success\.metric: found 'revenue', expected a metric that the pack"):
+        monitor.run(_judged_by(design, "revenue", 0.03), home, problem)
 
 
 @pytest.mark.usefixtures("hooks")

@@ -38,7 +38,7 @@ def strict_design(patient_design: Design) -> Design:
     content = patient_design.model_dump(mode="json")
     content["latency"]["hops_ms"]["inference"] = INFERENCE_MS
     content["serving"] |= {"engine": "lightgbm"}
-    content["serving"]["admission"] |= {"prune_queue_ms": 20, "max_queue_ms": 5000, "prune_to": 50}
+    content["serving"]["admission"] |= {"prune_queue_ms": 20, "max_queue_ms": 4900, "prune_to": 50}
     content["serving"]["popular_cache"] = {"when": "always", "max_age_s": MAX_AGE_S, "entries": 10}
     return Design.model_validate(content)
 

@@ -1,13 +1,20 @@
 """What counts as an engagement: a click that held long enough, or a rating that is high enough."""
 
-from datetime import datetime, timedelta
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from mlsd.design.design import Design
-from mlsd.problem.tables import Tables
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import pandas as pd
+
+    from mlsd.design.design import Design
+    from mlsd.problem.tables import Tables
 
 RATING = "rating"
 """Event of a mapped source: its value says how much it was liked."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from feed_ranking import columns, features
+from feed_ranking import business, columns, features
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,6 +29,7 @@ class FeedRanking:
     user_views = columns.USER_VIEWS
     user_defaults = columns.USER_DEFAULTS
     item_defaults = columns.ITEM_DEFAULTS
+    business_metrics = business.METRICS
     feature_repo = Path(__file__).parent / "feature_repo"
 
     def contract(self, design: Design) -> Contract:
@@ -48,6 +49,10 @@ class FeedRanking:
         from feed_ranking.labels import labels
 
         return labels(tables, design, now)
+
+    def gains(self, labelled: pd.DataFrame, tables: Tables, design: Design, now: datetime) -> NDArray[np.float64]:
+        """What each shown item brought of `success.metric`, in its unit, [n]."""
+        return business.gains(labelled, tables, design, now)
 
     def feature_tables(self, tables: Tables, design: Design, now: datetime) -> dict[str, pd.DataFrame]:
         """Feast sources `user`, `interaction` and `post`; a row at t has seen only events before t."""

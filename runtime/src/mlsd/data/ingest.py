@@ -15,6 +15,7 @@ from mlsd.data.mapped import hold_back, read_tables
 from mlsd.data.storage import TABLE_NAMES, digest, save_tables
 from mlsd.design.design import Design
 from mlsd.design.sources import SYNTHETIC, remember, resolve
+from mlsd.problem.names import require_known_names
 from mlsd.problem.problem import Problem
 from mlsd.problem.tables import Tables
 
@@ -114,6 +115,7 @@ def run(design: Design, home: Home, problem: Problem, path: Path | None = None) 
             when a check fails.
     """
     design = resolve(design, path)
+    require_known_names(design, problem)
     tables, live = _read(design, problem)
     matured = _world_end(tables) + timedelta(hours=design.label.maturity_h)
     labels = problem.labels(tables, design, matured)

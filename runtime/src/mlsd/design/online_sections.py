@@ -4,13 +4,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mlsd.design.sections import Count, NotNegative, Part, Positive, Rate, Share
+from mlsd.design.sections import LARGEST, Count, FailureRate, NotNegative, Part, Positive, Psi, Rate, Share
 
 
 class ColdStart(Part):
     """Below this many interactions a user gets the popular items."""
 
-    min_interactions: Annotated[int, Field(ge=0)]
+    min_interactions: Annotated[int, Field(ge=0, le=LARGEST)]
 
 
 class FeatureLog(Part):
@@ -104,9 +104,9 @@ class LoadTest(Part):
     seconds: Count
     warmup_s: NotNegative
     max_client_lag_ms: Positive
-    max_error_rate: Rate
-    spike_factor: Annotated[float, Field(gt=1)]
-    max_regression: Positive
+    max_error_rate: FailureRate
+    spike_factor: Annotated[float, Field(gt=1, le=1000)]
+    max_regression: Annotated[float, Field(gt=0, le=10)]
 
 
 class Shadow(Part):
@@ -133,10 +133,10 @@ class Canary(Part):
 class DeliveryGates(Part):
     """A candidate release that breaks one of these goes back to zero traffic."""
 
-    max_error_rate: Rate
-    max_slow_rate: Rate
-    min_rank_correlation: Annotated[float, Field(ge=-1, le=1)]
-    max_score_psi: Positive
+    max_error_rate: FailureRate
+    max_slow_rate: FailureRate
+    min_rank_correlation: Annotated[float, Field(gt=-1, lt=1)]
+    max_score_psi: Psi
     max_seconds_to_safe: Positive
 
 
@@ -153,8 +153,8 @@ class Delivery(Part):
 class Monitoring(Part):
     """Step 6: thresholds of alerts and triggers."""
 
-    psi_alert: Positive
-    psi_warning: Positive
+    psi_alert: Psi
+    psi_warning: Psi
     min_rows: Count
     critical_features: Annotated[list[str], Field(min_length=1)]
     max_metric_drop: Share
@@ -166,4 +166,12 @@ class Monitoring(Part):
     def _warning_comes_first(self) -> Self:
         if self.psi_warning >= self.psi_alert:
             raise ValueError(f"psi_warning {self.psi_warning:g} must be below psi_alert {self.psi_alert:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _an_old_model_may_be_retrained(self) -> Self:
+        oldest_min = self.max_model_age_days * 24 * 60
+        if self.retrain_cooldown_min >= oldest_min:
+            found = f"retrain_cooldown_min: found {self.retrain_cooldown_min:g}"
+            raise ValueError(f"{found}, expected below {oldest_min}, the minutes of max_model_age_days")
         return self

@@ -1,27 +1,42 @@
 """Steps 1-4 of `design.yaml`, section by section: types, ranges and the rules inside one section."""
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-Count = Annotated[int, Field(gt=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LARGEST = 1_000_000_000
+"""No count, time or size of a design is above it: a number beyond is a slip of the keyboard, or a gate switched off."""
+Count = Annotated[int, Field(gt=0, le=LARGEST)]
+Positive = Annotated[float, Field(gt=0, le=LARGEST)]
+NotNegative = Annotated[float, Field(ge=0, le=LARGEST)]
+Value = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(ge=0, le=1)]
+FailureRate = Annotated[float, Field(ge=0, lt=1)]
+"""A share that may fail at most: none is strict, all of it would never fire."""
+Psi = Annotated[float, Field(gt=0, le=10)]
+"""Two distributions of a few hundred rows that share nothing lie about 10 apart: a higher limit would never fire."""
 
 
 class Part(BaseModel):
-    """One section; unknown fields are refused, values cannot be changed later."""
+    """One section; unknown fields are refused, as is what is no finite number; values cannot be changed later."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads `yes` and `on` as true, which would count as 1."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("a number or text, no switch")
+        return value
 
 
 class Scale(Part):
     """Step 1: how much traffic, how many candidates each request carries."""
 
-    peak_rps: Annotated[int, Field(gt=0, le=1_000_000_000)]
+    peak_rps: Count
     candidates: Annotated[int, Field(gt=0, le=500)]
 
 
@@ -70,9 +85,9 @@ class Capacity(Part):
 
 
 class Success(Part):
-    """The business metric, its target, and why anyone cares."""
+    """The business metric (one that the pack computes), its target in the metric's unit, and why anyone cares."""
 
-    metric: Literal["ctr", "watch_time", "retention", "conversion", "revenue"]
+    metric: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     target: Positive
     because: Annotated[str, Field(min_length=8)]
 
@@ -81,16 +96,16 @@ class Label(Part):
     """What counts as an engagement, and when the answer can be trusted."""
 
     event: Literal["click", "like", "comment"]
-    min_dwell_s: NotNegative
+    min_dwell_s: Annotated[float, Field(ge=0, le=86_400)]
     maturity_h: NotNegative
 
 
 class Synthetic(Part):
     """Size of the synthetic world."""
 
-    users: Annotated[int, Field(ge=50)]
-    items: Annotated[int, Field(ge=50)]
-    days: Annotated[int, Field(ge=7)]
+    users: Annotated[int, Field(ge=50, le=LARGEST)]
+    items: Annotated[int, Field(ge=50, le=LARGEST)]
+    days: Annotated[int, Field(ge=7, le=3650)]
     requests_per_day: Count
     shown: Annotated[int, Field(ge=2, le=100)]
 
@@ -118,10 +133,23 @@ class Mapping(Part):
     users: Table | None = None
     items: Table
     engagements: Table
-    value_range: tuple[float, float]
-    positive_from: float
+    value_range: tuple[Value, Value]
+    positive_from: Value
     sampled_negatives: Count
     max_age_h: MaxAge
+
+    @model_validator(mode="after")
+    def _threshold_divides_the_values(self) -> Self:
+        """Above the lowest value, else every engagement is positive; a file without values has 1.0 in each row."""
+        low, high = self.value_range
+        if low >= high:
+            raise ValueError(f"value_range: found [{low:g}, {high:g}], expected the lowest value, then a higher one")
+        if not low < self.positive_from <= high:
+            raise ValueError(
+                f"positive_from: found {self.positive_from:g}, expected above {low:g} and at most {high:g}: "
+                "otherwise every value of value_range, or none, is a positive label"
+            )
+        return self
 
 
 class Data(Part):
@@ -129,7 +157,7 @@ class Data(Part):
 
     source: str
     path: str | None = None
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
     min_history_days: Count
     min_rows: Count
     live_share: Annotated[float, Field(ge=0, le=0.2)]
@@ -155,11 +183,11 @@ class Features(Part):
 class TrainingGates(Part):
     """A candidate that misses one of these is refused."""
 
-    min_lift: float
+    min_lift: Annotated[float, Field(gt=-1, lt=1)]
     min_auc: Annotated[float, Field(ge=0.5, lt=1)]
-    max_auc: Annotated[float, Field(gt=0.5, le=1)]
+    max_auc: Annotated[float, Field(gt=0.5, lt=1)]
     max_calibration_error: Share
-    max_slice_loss: Rate
+    max_slice_loss: FailureRate
     min_slice_requests: Count
     max_champion_loss: Annotated[float, Field(gt=0, lt=0.5)]
 
@@ -176,10 +204,10 @@ class Training(Part):
     validation_share: Share
     test_share: Share
     trees: Count
-    leaves: Annotated[int, Field(ge=2)]
+    leaves: Annotated[int, Field(ge=2, le=131_072)]
     learning_rate: Share
-    bootstrap_rounds: Annotated[int, Field(ge=100)]
-    retrain_test_requests: Annotated[int, Field(ge=50)]
+    bootstrap_rounds: Annotated[int, Field(ge=100, le=LARGEST)]
+    retrain_test_requests: Annotated[int, Field(ge=50, le=LARGEST)]
     gates: TrainingGates
 
     @model_validator(mode="after")

@@ -56,12 +56,12 @@ def auc(kind: Kind, name: str, change: Change | None, drop: float, otherwise: st
     return _finding(kind, name, check)
 
 
-def business(share: Share | None, design: Design, otherwise: str) -> Finding:
-    """The business metric on served lists. Other metrics than CTR are watched through what they rest on, engagement."""
+def business(share: Share | None, design: Design, unit: str, otherwise: str) -> Finding:
+    """The business metric on served lists, in its unit per shown item; fails when the whole interval is too low."""
     metric = design.success.metric
     check = Check(
-        name=metric if metric == "ctr" else f"engagement (proxy of {metric})",
-        designed=f">= {design.success.target:g}",
+        name=metric,
+        designed=f">= {design.success.target:g} {unit} per shown item",
         measured=f"{share.value:.4f} [{share.low:.4f}, {share.high:.4f}]" if share else otherwise,
         passed=share is None or share.high >= design.success.target,
     )

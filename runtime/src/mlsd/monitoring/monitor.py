@@ -21,6 +21,7 @@ from mlsd.monitoring.reference import Reference
 from mlsd.monitoring.triggers import hook_client
 from mlsd.monitoring.triggers.trigger import Alert, Trigger, decide
 from mlsd.monitoring.windows import SCORE, Window, live, observe
+from mlsd.problem.names import business_metric
 from mlsd.problem.problem import Problem
 from mlsd.serving.inference.replay import snapshots
 
@@ -60,7 +61,7 @@ def _look(design: Design, home: Home, problem: Problem, since: datetime | None) 
     return Observation(release, manifest, stored, window, start, rows, outcomes(design, home, problem, stored))
 
 
-def _findings(seen: Observation, design: Design) -> list[Finding]:
+def _findings(seen: Observation, design: Design, unit: str) -> list[Finding]:
     limits, known = design.monitoring, seen.outcomes
     unknown = f"no verdict: {known.requests} labelled requests, {MIN_ROWS} needed"
     change = slice_quality.changes(known.baseline, known.current)
@@ -71,7 +72,7 @@ def _findings(seen: Observation, design: Design) -> list[Finding]:
         score = f", top score {part['top_score']:.3f}" if part["requests"] else ""
         otherwise = f"no verdict: {part['requests']} requests{score}"
         found.append(checks.auc("slice", name, change.get(name), limits.max_slice_drop, otherwise))
-    found.append(checks.business(known.engaged, design, unknown))
+    found.append(checks.business(known.business, design, unit, unknown))
     found.append(checks.age(seen.manifest.created_at, now(), design))
     found.append(checks.log(seen.window.lost, seen.window.requests))
     return found
@@ -165,8 +166,9 @@ def run(
     Raises:
         UserError: nothing is live, or a trigger must fire and the hook server is not there.
     """
+    unit = business_metric(design, problem).unit
     seen = _look(design, home, problem, since)
-    found = _findings(seen, design)
+    found = _findings(seen, design, unit)
     alerts = [finding.alert for finding in found if finding.alert]
     last, end = state.load(home), seen.window.end or now()
     cooldown = timedelta(minutes=design.monitoring.retrain_cooldown_min)

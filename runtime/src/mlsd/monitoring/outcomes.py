@@ -10,7 +10,7 @@ from mlsd.core.clock import now
 from mlsd.core.home import Home
 from mlsd.data.storage import load_tables
 from mlsd.design.design import Design
-from mlsd.monitoring.quality import RECENT, Share, labelled, positive_share
+from mlsd.monitoring.quality import RECENT, Share, labelled, per_shown_item
 from mlsd.monitoring.reference import Reference
 from mlsd.monitoring.slice_quality import outcomes as of_slices
 from mlsd.monitoring.windows import live
@@ -32,9 +32,9 @@ class Outcomes:
         return int(self.current["request_id"].nunique())
 
     @property
-    def engaged(self) -> Share | None:
-        """Share of the newest shown items that were engaged with."""
-        return positive_share(self.current)
+    def business(self) -> Share | None:
+        """What one of the newest shown items brought of the business metric, in its unit."""
+        return per_shown_item(self.current, "gain")
 
     def by_slice(self, scores: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """The slices' table: score distribution, and quality as far as outcomes are known."""

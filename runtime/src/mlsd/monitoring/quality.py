@@ -20,7 +20,7 @@ from mlsd.tasks.ranking.ranking import POPULARITY
 
 RECENT = timedelta(days=7)  # a whole week, so that every weekday counts alike
 Z = 1.96
-COLUMNS = ("request_id", "at", "label", "score", "weekend", "new_user")
+COLUMNS = ("request_id", "at", "label", "gain", "score", "weekend", "new_user")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Share:
-    """A share with its 95 % interval, drawn over requests."""
+    """A share, or another mean per shown item, with its 95 % interval, drawn over requests."""
 
     value: float
     low: float
@@ -61,7 +61,7 @@ def _logged(record: Record, new_below: int) -> pd.DataFrame:
 
 
 def labelled(records: list[Record], tables: Tables, problem: Problem, design: Design, now: datetime) -> pd.DataFrame:
-    """Logged scores joined to what users did: request_id, at, label, score, weekend, new_user; matured rows only.
+    """Logged scores joined to what users did: request_id, at, label, gain, score, weekend, new_user; matured rows only.
 
     Rows that a fallback scored have score NaN: they count for the business metric, not for the model's AUC.
     """
@@ -71,7 +71,9 @@ def labelled(records: list[Record], tables: Tables, problem: Problem, design: De
     logged = pd.concat([_logged(record, below) for record in records], ignore_index=True)
     shown = tables.impressions[tables.impressions["request_id"].isin([record.request_id for record in records])]
     done = tables.engagements[tables.engagements["impression_id"].isin(shown["impression_id"])]
-    rows = problem.labels(Tables(tables.users, tables.items, shown, done), design, now)
+    outcomes = Tables(tables.users, tables.items, shown, done)
+    rows = problem.labels(outcomes, design, now)
+    rows["gain"] = problem.gains(rows, outcomes, design, now)
     return rows.merge(logged, on=["request_id", "item_id"], validate="one_to_one")[list(COLUMNS)]
 
 
@@ -99,7 +101,12 @@ def auc_change(baseline: pd.DataFrame, current: pd.DataFrame) -> Change | None:
 
 def positive_share(rows: pd.DataFrame) -> Share | None:
     """Share of shown items that were engaged with; None below 200 requests."""
-    per_request = rows.groupby("request_id")["label"].agg(["sum", "size"])
+    return per_shown_item(rows, "label")
+
+
+def per_shown_item(rows: pd.DataFrame, column: str) -> Share | None:
+    """Mean of a column over shown items; None below 200 requests."""
+    per_request = rows.groupby("request_id")[column].agg(["sum", "size"])
     n = len(per_request)
     if n < MIN_ROWS:
         return None

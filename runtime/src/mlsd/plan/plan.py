@@ -10,6 +10,7 @@ from mlsd.core.clock import now
 from mlsd.core.home import Home
 from mlsd.core.result import Check, StepResult
 from mlsd.design.design import Design
+from mlsd.plan import rollout_fill
 from mlsd.plan.model_costs import Fit, boosted_trees_ms, cpu_replicas, families, fit
 
 HOURS_PER_MONTH = 730
@@ -21,7 +22,7 @@ PRICES = {"gcp": (0.0445, 0.0049), "aws": (0.0405, 0.0044), "azure": (0.0405, 0.
 """USD per vCPU-hour and GiB-hour: assumptions, of the size of on-demand container prices (GKE Autopilot, Fargate,
 Container Instances) in a large US region. They are not read from a price list; put your contract's prices here."""
 
-METRICS = {"ctr": "CTR", "watch_time": "watch time"}
+METRICS = {"ctr": "CTR"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def short(count: float) -> str:
 
 def metric_name(design: Design) -> str:
     """The business metric as people write it."""
-    return METRICS.get(design.success.metric, design.success.metric)
+    return METRICS.get(design.success.metric, design.success.metric.replace("_", " "))
 
 
 def board_line(design: Design) -> str:
@@ -111,7 +112,29 @@ def _text(design: Design, need: Capacity, fits: list[Fit]) -> str:
     ]
     lines += ["", "model families"]
     lines += [f"  {'fits' if f.fits else 'no  '}  {f.family:<42}{f.why}; {f.replicas} replicas by CPU" for f in fits]
+    lines += ["", *rollout_fill.table(design)]
     return "\n".join(lines)
+
+
+def _time_checks(design: Design) -> list[Check]:
+    """The longest wait that is let in still leaves every hop its share; each step of a rollout sees enough answers."""
+    waits, free = design.serving.admission.max_queue_ms, design.latency.p99_ms - hop_sum(design)
+    lacking, (field, rps) = rollout_fill.shortfall(design), rollout_fill.traffic(design)
+    slowest = max(rollout_fill.samples(design.delivery), key=lambda sample: sample.surely_s(rps))
+    return [
+        Check(
+            name="serving.admission.max_queue_ms",
+            designed=f"<= {free:g} ms, what the hops leave",
+            measured=f"{waits:g} ms",
+            passed=waits <= free,
+        ),
+        Check(
+            name="rollout steps fill",
+            designed=f"within {design.delivery.step_timeout_s:g} s at {field} {rps}",
+            measured=lacking or f"{slowest}: {slowest.answers} answers surely in {slowest.surely_s(rps):.3g} s",
+            passed=lacking is None,
+        ),
+    ]
 
 
 def _checks(design: Design, need: Capacity) -> list[Check]:
@@ -134,7 +157,8 @@ def _checks(design: Design, need: Capacity) -> list[Check]:
             size.replica_memory_mib >= REPLICA_MIB,
         ),
     ]
-    return [Check(name=name, designed=want, measured=got, passed=good) for name, want, got, good in rows]
+    checks = [Check(name=name, designed=want, measured=got, passed=good) for name, want, got, good in rows]
+    return [*checks, *_time_checks(design)]
 
 
 def run(design: Design, _home: Home) -> StepResult:

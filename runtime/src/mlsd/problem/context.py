@@ -6,6 +6,7 @@ from functools import cached_property
 from mlsd.core.home import Home, find_home
 from mlsd.design.design import Design, load_design
 from mlsd.design.sources import effective_design
+from mlsd.problem.names import require_known_names
 from mlsd.problem.problem import Problem, load_problem
 
 
@@ -17,12 +18,14 @@ class Context:
 
     @cached_property
     def declared(self) -> Design:
-        """design.yaml as it lies.
+        """design.yaml as it lies, its names compared with the pack's.
 
         Raises:
-            UserError: it is missing or wrong.
+            UserError: it is missing or wrong, or names what the pack does not have.
         """
-        return load_design()
+        design = load_design()
+        require_known_names(design, load_problem(design.problem))
+        return design
 
     @property
     def design(self) -> Design:

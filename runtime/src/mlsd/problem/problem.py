@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 from mlsd.core.errors import UserError
@@ -20,6 +21,18 @@ if TYPE_CHECKING:
     from mlsd.design.design import Design
     from mlsd.problem.contract import Contract
     from mlsd.problem.tables import Tables
+
+
+@dataclass(frozen=True)
+class BusinessMetric:
+    """What `success.metric` may name: it is measured in `unit` per shown item, and never reaches `highest`.
+
+    `of_ratings`: the engagements of a mapped source, which have a value but no seconds, say it too.
+    """
+
+    unit: str
+    highest: float
+    of_ratings: bool = True
 
 
 class Problem(Protocol):
@@ -53,6 +66,10 @@ class Problem(Protocol):
     def feature_repo(self) -> Path:
         """Folder of the Feast definitions."""
 
+    @property
+    def business_metrics(self) -> Mapping[str, BusinessMetric]:
+        """By the names that `success.metric` may have; `gains` computes each."""
+
     def contract(self, design: Design) -> Contract:
         """Schema and invariants of the canonical tables."""
 
@@ -61,6 +78,9 @@ class Problem(Protocol):
 
     def labels(self, tables: Tables, design: Design, now: datetime) -> pd.DataFrame:
         """Matured labelled rows: row_id, request_id, user_id, item_id, device, at, label (0 or 1)."""
+
+    def gains(self, labelled: pd.DataFrame, tables: Tables, design: Design, now: datetime) -> NDArray[np.float64]:
+        """What each shown item brought of `success.metric`, in its unit, [n]; `labelled`, n rows, is from `labels`."""
 
     def feature_tables(self, tables: Tables, design: Design, now: datetime) -> dict[str, pd.DataFrame]:
         """Per Feast view: entity key, event_timestamp, columns; a row at t has seen only events before t <= `now`."""

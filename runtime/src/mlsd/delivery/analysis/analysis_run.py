@@ -31,6 +31,9 @@ class StepAnalysis:
         """Why it did not pass."""
         failed = [gate for gate in self.gates if gate.verdict == "fail"]
         missing = [gate for gate in self.gates if gate.verdict == "inconclusive"]
+        lacking = [gate.samples for gate in missing if gate.samples < self.step.min_requests]
+        if lacking and not failed:
+            return f"{self.step}: inconclusive, {self.step.too_few(min(lacking))}"
         parts = [f"{gate.name} {gate.measured}, designed {gate.designed}" for gate in failed or missing]
         return f"{self.step}: {'' if failed else 'inconclusive, '}{'; '.join(parts)}"
 
