@@ -5,6 +5,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -96,6 +97,12 @@ def _attempt(step: DemoStep, context: Context, options: Options) -> StepResult:
         return _as_result(step, "runs to its end", "a result", str(error), inconclusive=False)
 
 
+def _same_model(options: Options, before: StepResult) -> Options:
+    """A release that said nothing about its model may have taken it off the list of challengers: name it."""
+    version = before.details.get("model_version")
+    return replace(options, version=version) if isinstance(version, int) and not options.fault else options
+
+
 def _repeated(step: DemoStep, context: Context, options: Options) -> StepResult:
     """One step, again while nothing was learnt."""
     result = _attempt(step, context, options)
@@ -103,6 +110,7 @@ def _repeated(step: DemoStep, context: Context, options: Options) -> StepResult:
         if result.verdict != "inconclusive":
             break
         LOGGER.info("%s: inconclusive, measured again (%d of %d)", step.name, number, REPEATS)
+        options = _same_model(options, result)
         result = _attempt(step, context, options)
     return result
 

@@ -161,7 +161,8 @@ def _explain(context: Context, options: Options) -> StepResult:
 def _release_under_load(context: Context, options: Options) -> StepResult:
     from mlsd.loadtest import under_load
 
-    return under_load.release(context.design, context.home, context.problem, options.fault, shifted=options.shifted)
+    wanted = {"version": options.version, "shifted": options.shifted}
+    return under_load.release(context.design, context.home, context.problem, options.fault, **wanted)  # type: ignore[arg-type]
 
 
 def _monitor_traffic(context: Context, options: Options) -> StepResult:

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import JsonValue
+
 from mlsd.core import clock
 from mlsd.core.home import Home, replacing
 from mlsd.core.result import Check, StepResult
@@ -117,17 +119,28 @@ def run(design: Design, home: Home, problem: Problem, path: Path | None = None) 
     design = resolve(design, path)
     require_known_names(design, problem)
     tables, live = _read(design, problem)
+    result = _judged(design, problem, tables, live)
+    if not result.passed:
+        said = f"{result.summary}; nothing was written: what lay there before is as it was"
+        return result.model_copy(update={"summary": said})
+    home.root.mkdir(parents=True, exist_ok=True)
+    _save(design, home, problem, tables, live)
+    return result.model_copy(update={"details": result.details | {"digest": digest(home)}, "at": clock.now()})
+
+
+def _judged(design: Design, problem: Problem, tables: Tables, live: Tables | None) -> StepResult:
+    """What the tables hold, against what the design asks for."""
     matured = _world_end(tables) + timedelta(hours=design.label.maturity_h)
     labels = problem.labels(tables, design, matured)
     at = tables.impressions["at"]
     days = (at.max() - at.min()).total_seconds() / 86400
     rate = float(labels["label"].mean())
-    counts = {name: len(getattr(tables, name)) for name in TABLE_NAMES}
+    counts: dict[str, JsonValue] = {name: len(getattr(tables, name)) for name in TABLE_NAMES}
     summary = (
         f"{design.data.source}: {counts['users']:,} users, {counts['items']:,} items, "
         f"{len(labels):,} rows, {rate:.1%} positive"
     )
-    details = {
+    details: dict[str, JsonValue] = {
         "source": design.data.source,
         "counts": counts,
         "requests": int(tables.impressions["request_id"].nunique()),
@@ -136,10 +149,4 @@ def run(design: Design, home: Home, problem: Problem, path: Path | None = None) 
         "held_back_requests": 0 if live is None else int(live.impressions["request_id"].nunique()),
     }
     checks = _checks(design, len(labels), days, rate, problem.contract(design).rules)
-    if all(check.passed for check in checks):
-        home.root.mkdir(parents=True, exist_ok=True)
-        _save(design, home, problem, tables, live)
-        details["digest"] = digest(home)
-    else:
-        summary += "; nothing was written: what lay there before is as it was"
     return StepResult(step="data", summary=summary, checks=checks, details=details, at=clock.now())

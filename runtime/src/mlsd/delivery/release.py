@@ -39,6 +39,18 @@ def _go(rollout: Rollout) -> None:
         rollout.abort(rollout.seen[-1].reason)
 
 
+def _go_safely(rollout: Rollout) -> None:
+    """Whatever ends it, all traffic is back on the champion."""
+    try:
+        _go(rollout)
+    except SupersededError as error:
+        rollout.abort(str(error))
+        raise
+    except BaseException as error:
+        rollout.abort(f"interrupted: {type(error).__name__}")
+        raise
+
+
 def _choose(models: Models, champion: Release, version: int | None, fault: Fault | None) -> int:
     chosen = version if version is not None else models.challenger()
     if chosen is None and fault:
@@ -83,13 +95,6 @@ def run_release(
         timeline = Timeline(champion.id, candidate.id)
         rollout = Rollout(design, home, plane, ledger, champion, candidate, planted, timeline)
         timeline.note(Traffic(cast("Slot", champion.slot)), "candidate")
-        try:
-            _go(rollout)
-        except SupersededError as error:
-            rollout.abort(str(error))
-            raise
-        except BaseException as error:
-            rollout.abort(f"interrupted: {type(error).__name__}")
-            raise
+        _go_safely(rollout)
         refused = model.version if outcome.refused(rollout.seen) and not fault else None
         return outcome.result(rollout, models.mirror(ledger, design.delivery.keep_previous, refused))

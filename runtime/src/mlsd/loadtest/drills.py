@@ -101,6 +101,18 @@ class Swapper:
             LOGGER.error("the champion is not back in slot %s, run `mlsd up`: %s", slot, error)
 
 
+def _swap_all(drill: Drill, mover: Swapper, pair: list[Release], requests: int, swaps: int) -> int:
+    """Swap until there were enough swaps and requests, an even number of times; returns how often."""
+    drill.steady(WARMUP_S + max(0.3 * requests / drill.rps, 2.0))
+    done = 0
+    while done < swaps or done % 2 or drill.sent() < requests:
+        release = pair[done % 2]
+        drill.do(lambda release=release: mover.swap(release))  # type: ignore[misc]
+        done += 1
+        drill.steady(SETTLED_S)
+    return done
+
+
 def swap(
     design: Design,
     home: Home,
@@ -133,13 +145,7 @@ def swap(
         mover = Swapper(plane, ledger, cast("Slot", champion.slot))
         drill = Drill(design, home, rate)
         try:
-            drill.steady(WARMUP_S + max(0.3 * requests / rate, 2.0))
-            done = 0
-            while done < swaps or done % 2 or drill.sent() < requests:
-                release = pair[done % 2]
-                drill.do(lambda release=release: mover.swap(release))  # type: ignore[misc]
-                done += 1
-                drill.steady(SETTLED_S)
+            done = _swap_all(drill, mover, pair, requests, swaps)
         except BaseException:
             mover.back(champion)
             raise

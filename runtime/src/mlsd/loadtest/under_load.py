@@ -48,7 +48,13 @@ def doubted_slowness(result: StepResult, others: float) -> StepResult:
 
 
 def release(
-    design: Design, home: Home, problem: Problem, fault: str | None = None, *, shifted: bool = False
+    design: Design,
+    home: Home,
+    problem: Problem,
+    fault: str | None = None,
+    *,
+    version: int | None = None,
+    shifted: bool = False,
 ) -> StepResult:
     """Release the challenger at the load test's rate.
 
@@ -57,6 +63,7 @@ def release(
         home: the state folder of a running stack.
         problem: the pack.
         fault: planted in the candidate: `invert` or `slow`.
+        version: of the model; default the challenger.
         shifted: send the requests with the planted change.
 
     Raises:
@@ -65,7 +72,7 @@ def release(
     before = CpuReading.take(home)
     traffic = sender.start(design, home, seconds=LONG_ENOUGH_S, shifted=shifted, pattern=Pattern(retry=True))
     try:
-        result = releases.release(design, home, problem, fault=fault)
+        result = releases.release(design, home, problem, version, fault)
     finally:
         sent = traffic.finish()
     others = cpu_contention(before, CpuReading.take(home))
