@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -132,6 +134,19 @@ def test_a_request_is_answered_in_order_by_the_champion(service: Service) -> Non
     assert scores == sorted(scores, reverse=True)
     assert {item["item_id"] for item in content["items"]} <= set(service.body["candidates"])
     assert answer.headers["x-mlsd-release"] == "1"
+
+
+def test_the_requests_of_the_readme_work(service: Service) -> None:
+    """Both through the edge; the description names the example that it takes itself."""
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    [asked, described] = [shlex.split(line) for line in text.splitlines() if line.startswith("curl ")]
+    body = asked[asked.index("-d") + 1]
+    answer = service.client.post(urlsplit(asked[2]).path, content=body)
+    assert answer.status_code == 200, answer.text
+    assert {item["item_id"] for item in answer.json()["items"]} == set(json.loads(body)["candidates"])
+    document = service.client.get(urlsplit(described[2]).path).json()
+    content = document["paths"]["/rank"]["post"]["requestBody"]["content"]["application/json"]
+    assert service.client.post("/rank", json=content["example"]).status_code == 200
 
 
 def test_a_wrong_request_is_refused_by_field(service: Service) -> None:

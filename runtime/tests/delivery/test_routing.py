@@ -30,7 +30,7 @@ def test_every_route_has_a_deadline_and_the_shares_add_up() -> None:
         traffic = Traffic("a", "b", canary_percent=percent)
         routes = route_configuration(traffic, 0.6)["virtual_hosts"][0]["routes"]
         assert all(route["route"]["timeout"] == "0.600s" for route in routes)
-        assert [route["route"]["cluster"] for route in routes] == (["b"] if percent else []) + ["a", "a"]
+        assert [route["route"]["cluster"] for route in routes] == (["b"] if percent else []) + ["a", "a", "a"]
 
 
 def test_flips_under_load_lose_nothing(miniature: Miniature) -> None:

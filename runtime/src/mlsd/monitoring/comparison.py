@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlsd.design.online_sections import Monitoring
-from mlsd.evaluation.drift import DriftLevel, Ks, judge, kl, ks, psi, psi_categories, tally
+from mlsd.evaluation.binning import tally
+from mlsd.evaluation.drift import DriftLevel, Ks, judge, kl, ks, psi, psi_categories
 from mlsd.models.bundle import Manifest
 from mlsd.monitoring.reference import Reference
 from mlsd.monitoring.windows import SCORE, Window

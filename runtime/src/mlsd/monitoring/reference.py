@@ -17,8 +17,8 @@ from mlsd.core.errors import UserError
 from mlsd.core.home import Home, write_json
 from mlsd.delivery.releases.records import Release
 from mlsd.design.design import Design
+from mlsd.evaluation.binning import Values, inner_edges
 from mlsd.evaluation.bins import Bins
-from mlsd.evaluation.drift import Values, inner_edges
 from mlsd.monitoring.windows import SCORE, Layout, Window, live, observe, sampled
 from mlsd.prediction_log.record import Record
 from mlsd.problem.problem import Problem

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsd.core.home import Home
+from mlsd.evaluation.binning import Values, tally
 from mlsd.evaluation.bins import Bins
-from mlsd.evaluation.drift import Values, add, tally
+from mlsd.evaluation.drift import add
 from mlsd.prediction_log.record import Record
 from mlsd.prediction_log.writer import read_records
 from mlsd.problem.problem import Problem

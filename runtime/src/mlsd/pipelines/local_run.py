@@ -2,10 +2,16 @@
 
 import fcntl
 import os
+import re
+import shlex
 import shutil
+import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
+
+import psutil
 
 import mlsd
 from mlsd.core.errors import GateError, UserError
@@ -13,6 +19,7 @@ from mlsd.core.home import Home, read_json
 from mlsd.pipelines.graph import IMAGE, compile_pipeline, training_pipeline
 
 KEPT = 3
+DEADLINE_S = 6 * 3600.0  # of one run, all steps
 
 
 @contextmanager
@@ -62,13 +69,53 @@ def _environment(temporary: Path) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _quoted_interpreter() -> Iterator[None]:
+    """kfp puts the interpreter's path into a shell line as it is; in a folder with a space it has to be quoted."""
+    before = sys.executable
+    sys.executable = shlex.quote(before)
+    try:
+        yield
+    finally:
+        sys.executable = before
+
+
+def _end_children() -> None:
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
+@contextmanager
+def _deadline(seconds: float) -> Iterator[threading.Event]:
+    """kfp waits for a step for ever: end what it started when the time is up; the event says that it was."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        _end_children()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
+
+
+def reason(log: str) -> str:
+    """The line of a failed run's output that says why: the last error, else the last line with words of its own."""
+    lines = [line.strip() for line in log.splitlines() if re.search(r"[A-Za-z]{3}", line)]
+    own = [line for line in lines if not re.search(r"\b(Task|Pipeline|Running|SUCCESS|FAILURE)\b", line)]
+    errors = [line for line in own if re.search(r"Error\b|not found|Killed|Traceback|denied|No space", line)]
+    return (errors or own or lines or ["no output"])[-1]
+
+
 def _explain(folder: Path, log: Path) -> Exception:
     if not (folder / "error.json").exists():
-        lines = [
-            line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
-        ]
-        found = [line for line in lines if "Error" in line] or lines
-        return UserError(f"training pipeline failed: {found[-1] if found else 'no output'}; see {log}")
+        why = reason(log.read_text(encoding="utf-8", errors="replace"))
+        return UserError(f"training pipeline failed: {why}; see {log}")
     error = read_json(folder / "error.json", "run `mlsd train` again")
     kind = GateError if error["kind"] == "gate" else UserError
     return kind(error["message"])
@@ -87,7 +134,13 @@ def run_pipeline(home: Home, folder: Path, arguments: dict[str, str]) -> None:
     log = home.logs / "train.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     runner = local.SubprocessRunner(use_venv=False)
-    with log.open("w", encoding="utf-8") as output, redirect_stdout(output), _environment(folder / "tmp"):
+    with (
+        log.open("w", encoding="utf-8") as output,
+        redirect_stdout(output),
+        _environment(folder / "tmp"),
+        _quoted_interpreter(),
+        _deadline(DEADLINE_S) as late,
+    ):
         local.init(runner, pipeline_root=str(folder / "outputs"), workspace_root=str(folder / "workspace"))
         try:
             training_pipeline(IMAGE)(**arguments)
@@ -95,4 +148,6 @@ def run_pipeline(home: Home, folder: Path, arguments: dict[str, str]) -> None:
         except RuntimeError:
             output.flush()
             failure = _explain(folder, log)
+            if late.is_set():
+                failure = UserError(f"training pipeline: no result within {DEADLINE_S:g} s, ended; see {log}")
     raise failure

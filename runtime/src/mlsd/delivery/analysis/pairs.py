@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsd.evaluation.drift import inner_edges, psi, tally
+from mlsd.evaluation.binning import inner_edges, tally
+from mlsd.evaluation.drift import psi
 from mlsd.prediction_log.record import Record
 from mlsd.prediction_log.writer import read_records
 
@@ -16,13 +17,6 @@ MIN_COMMON = 10  # items that both have scored; the order of fewer says little
 Scores = NDArray[np.float64]
 
 
-def ranks(values: Scores) -> Scores:
-    """Ranks from 0, ties share their mean rank."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts) - 1
-    return np.asarray((last - (counts - 1) / 2)[place], np.float64)
-
-
 def spearman(one: Scores, other: Scores) -> float | None:
     """Rank correlation of two score lists [n]; None if there is no order to compare, 0 if only one has an order."""
     flat_one, flat_other = (bool(np.all(scores == scores[:1])) for scores in (one, other))
@@ -30,7 +24,9 @@ def spearman(one: Scores, other: Scores) -> float | None:
         return None
     if flat_one or flat_other:
         return 0.0
-    return float(np.corrcoef(ranks(one), ranks(other))[0, 1])
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(one, other).statistic)
 
 
 class Comparison:

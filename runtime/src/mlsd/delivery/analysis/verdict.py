@@ -29,21 +29,14 @@ class Gate:
 
 
 def binomial_tail(bad: int, total: int, rate: float) -> float:
-    """Probability of `bad` or more among `total` when each is bad with probability `rate` (exact, summed upward)."""
+    """Probability of `bad` or more among `total` when each is bad with probability `rate` (exact)."""
     if bad <= total * rate:
         return 1.0
     if rate <= 0.0:
         return 0.0
-    log_rate, log_rest = math.log(rate), math.log1p(-rate)
-    ways = math.lgamma(total + 1)
-    found = 0.0
-    for k in range(bad, total + 1):  # above the mean terms fall, so the sum ends early
-        log_term = ways - math.lgamma(k + 1) - math.lgamma(total - k + 1) + k * log_rate + (total - k) * log_rest
-        term = math.exp(log_term)
-        found += term
-        if term < found * 1e-12:
-            break
-    return min(found, 1.0)
+    from scipy.stats import binom
+
+    return float(binom.sf(bad - 1, total, rate))
 
 
 def share_gate(name: str, answers: tuple[int, int], control: tuple[int, int], most: float, fewest: int) -> Gate:

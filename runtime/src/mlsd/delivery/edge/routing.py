@@ -18,6 +18,7 @@ CONFIRM_S = 5.0
 WORKERS_S = 0.02  # Envoy's workers follow its main thread within 11 ms (measured, 120 changes)
 PATH = "/rank"
 READY_PATH = "/readyz"
+DESCRIPTION_PATH = "/openapi.json"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def route_configuration(traffic: Traffic, timeout_s: float) -> dict[str, Any]:
     if traffic.candidate and traffic.mirror_percent:
         rest["request_mirror_policies"] = [_mirror(f"{traffic.candidate}_shadow", traffic.mirror_percent)]
     routes.append({"match": {"path": PATH}, "route": rest})
-    routes.append({"match": {"path": READY_PATH}, "route": _action(traffic.champion, timeout_s)})
+    for path in (READY_PATH, DESCRIPTION_PATH):
+        routes.append({"match": {"path": path}, "route": _action(traffic.champion, timeout_s)})
     salted = {"filter_metadata": {"envoy.filters.http.lua": {"salt": traffic.salt}}}
     return {
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",

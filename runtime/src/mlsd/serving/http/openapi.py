@@ -68,6 +68,12 @@ def _header(name: str, said: str) -> Schema:
     return {"name": name, "in": "header", "required": False, "schema": TEXT, "description": said}
 
 
+def example(design: Design) -> Schema:
+    """A request that the service takes: one user, some of the candidates that retrieval found, the device."""
+    candidates = [100_001, 100_002, 100_003][: design.scale.candidates]
+    return {"user_id": 42, "candidates": candidates, "device": "mobile"}
+
+
 def describe(design: Design) -> Schema:
     """The document for a service of this design."""
     answers = {"200": _answer("All candidates, best first.", "Ranking")}
@@ -83,7 +89,9 @@ def describe(design: Design) -> Schema:
         ],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/RankRequest"}}},
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/RankRequest"}, "example": example(design)}
+            },
         },
         "responses": answers,
     }
