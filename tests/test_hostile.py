@@ -1,5 +1,6 @@
 """Answers that try to break out: nothing is executed, nothing lies outside the output folder, errors name the field."""
 
+import json
 import re
 from importlib import import_module
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from cookiecutter import prompt
+from cookiecutter.main import cookiecutter
 
 from conftest import Bake
 
@@ -144,4 +146,38 @@ def test_any_reason_is_kept_or_refused_by_name(
         assert len(name) < 8 or "\ud800" <= max(name) <= "\udfff", error
         assert ": success.because: " in str(error)
         str(error).encode()
+    assert not list(tmp_path.rglob("hacked*"))
+
+
+def test_a_default_of_the_user_does_not_name_the_folder(thin_template: Path, tmp_path: Path) -> None:
+    """`default_context` in a user's own configuration reaches every template that they bake."""
+    config = tmp_path / "user.yaml"
+    config.write_text(
+        f"replay_dir: {tmp_path}/replay\ndefault_context:\n  __project_slug: ../outside\n  project_slug: mine\n",
+        encoding="utf-8",
+    )
+    output = tmp_path / "output"
+    output.mkdir()
+    with pytest.warns(UserWarning, match=r"Invalid default received: \.\./outside provided for choice variable"):
+        made = cookiecutter(str(thin_template), no_input=True, output_dir=str(output), config_file=str(config))
+    assert Path(made).parent == output
+    assert re.fullmatch(r"[a-z][-a-z0-9]{0,39}", Path(made).name)
+    assert not list(tmp_path.rglob("outside*"))
+
+
+def test_what_a_forged_replay_file_can_do(thin_template: Path, bake: Bake, tmp_path: Path) -> None:
+    """It is trusted, as SECURITY.md says: it names the folder; the design that comes out is validated all the same."""
+    bake(thin_template)
+    [replayed] = (tmp_path / "replay").glob("*.json")
+    content = json.loads(replayed.read_text(encoding="utf-8"))
+    content["cookiecutter"] |= {"__project_slug": ["chosen-by-the-file"], "peak_rps": "$(touch hacked)"}
+    forged = tmp_path / "forged.json"
+    forged.write_text(json.dumps(content), encoding="utf-8")
+    config = tmp_path / "cookiecutter.yaml"
+    made = cookiecutter(
+        str(thin_template), replay=str(forged), output_dir=str(tmp_path / "forged"), config_file=str(config)
+    )
+    assert Path(made).name == "chosen-by-the-file"
+    with pytest.raises(UserError, match=r"scale\.peak_rps: found '\$\(touch hacked\)'"):
+        load_design(Path(made) / "design.yaml")
     assert not list(tmp_path.rglob("hacked*"))

@@ -76,7 +76,7 @@ def test_a_second_first_release_is_refused(ledger: Ledger) -> None:
 
 @pytest.mark.fault("Two concurrent promotions", "one wins by compare-and-swap, the other is told")
 def test_two_promotions_at_once_one_wins(home: Home, ledger: Ledger) -> None:
-    """FAULTS: two concurrent promotions."""
+    """A planted fault: two concurrent promotions."""
     for _ in range(5):
         champion = ledger.champion() or ledger.found(MODEL, "design", "up")
         rivals, barrier, outcomes = [canary(ledger), canary(ledger)], threading.Barrier(2), []
@@ -117,7 +117,7 @@ while True:
 
 @pytest.mark.fault("kill -9 during promotion", "the old or the new one is champion, never none")
 def test_killed_between_there_is_still_one_champion(home: Home, ledger: Ledger) -> None:
-    """FAULTS: kill -9 during promotion; either the old or the new one is champion, never none."""
+    """A planted fault: kill -9 during promotion; either the old or the new one is champion, never none."""
     ledger.found(MODEL, "design", "up")
     env = {**os.environ, "PYTHONPATH": PYTHONPATH}
     for point in range(4):

@@ -84,7 +84,7 @@ def test_normal_traffic_is_silent(traffic: LiveTraffic, home: Home, design: Desi
 def test_a_log_that_lost_records_fails_the_verdict(
     traffic: LiveTraffic, home: Home, design: Design, problem: Problem
 ) -> None:
-    """FAULTS, disk full for feature log: monitoring says how many are missing."""
+    """Planted faults, disk full for feature log: monitoring says how many are missing."""
     (path,) = home.feature_log.glob("*.log")
     last = list(read_records(home.feature_log))[-1]
     with path.open("ab") as file:

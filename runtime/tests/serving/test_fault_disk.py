@@ -1,4 +1,4 @@
-"""FAULTS, disk: what a disk without room costs a running server."""
+"""Planted faults, disk: what a disk without room costs a running server."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""FAULTS, requests: what a hostile or broken client can send, over real connections to a real server."""
+"""Planted faults, requests: what a hostile or broken client can send, over real connections to a real server."""
 
 import json
 import sqlite3

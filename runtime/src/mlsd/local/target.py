@@ -16,7 +16,7 @@ from mlsd.design.design import Design
 from mlsd.local import envoy, processes
 from mlsd.local.ports import HOST, Ports, require_free
 
-READY_S = 45.0  # as FAULTS asks for (30 s), and the seconds in which it yields to the live one
+READY_S = 45.0  # 30 s for itself, and the seconds in which it yields to the live one
 GRACE_S = 10.0
 DRAIN_POLL_S = 0.02
 
