@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cookiecutter.exceptions import FailedHookException
 
-from conftest import PROJECT, RENDERED, Bake
+from conftest import PROJECT, RENDERED, RUNTIME, Bake
 from render_defaults import render
 from test_template import ANSWERS
 
@@ -84,7 +84,7 @@ def test_every_pair_of_choices(thin_template: Path, bake: Bake, answers: dict[st
 
 def planned(design: Path, home: Path) -> subprocess.CompletedProcess[str]:
     """`mlsd plan` on a design, with the code as it lies in the template."""
-    told = {"PYTHONPATH": str(PROJECT / "src"), "MLSD_DESIGN": str(design), "MLSD_HOME": str(home)}
+    told = {"PYTHONPATH": f"{RUNTIME}/src:{PROJECT}/src", "MLSD_DESIGN": str(design), "MLSD_HOME": str(home)}
     command = [sys.executable, "-m", "mlsd.commands.cli", "plan"]
     return subprocess.run(
         command, cwd=home.parent, env=os.environ | told, capture_output=True, text=True, check=False, timeout=120

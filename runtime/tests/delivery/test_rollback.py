@@ -63,7 +63,7 @@ def test_warm_then_cold_then_nothing_left(miniature: Miniature) -> None:
 
 @pytest.mark.fault("Rollback when previous is missing/corrupt", "next older one; else the champion stays")
 def test_a_damaged_previous_release_is_skipped(miniature: Miniature) -> None:
-    """A planted fault: rollback when previous is missing or corrupt: the next older one; if none starts the champion stays."""
+    """A planted fault: the previous release is missing or corrupt. The next older one; if none starts, the champion."""
     miniature.up()
     promote(miniature, 2)
     promote(miniature, 3)

@@ -1,4 +1,4 @@
-"""Planted faults, overload: more load than there is room for, and processes that go away under it, through the real Envoy."""
+"""Planted faults, overload: more load than there is room for, and processes that go away, through the real Envoy."""
 
 import json
 import os

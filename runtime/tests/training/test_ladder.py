@@ -11,11 +11,12 @@ from mlsd.design.design import Design
 from mlsd.models.bundle import read_bundle
 from mlsd.models.scoring import load_bundle
 from mlsd.problem.problem import Problem, load_problem
+from mlsd.training.boosted_trees import fit_trees
 from mlsd.training.bundling import Lineage
 from mlsd.training.candidate import Candidate
-from mlsd.training.families import fit_logistic, fit_trees
 from mlsd.training.gating.winner import Draw, InService, choose_first, choose_next
 from mlsd.training.leaderboard import Parts, run_leaderboard
+from mlsd.training.logistic_regression import fit_logistic
 from mlsd.training.pairwise import Pairs
 from mlsd.training.rows import Rows, from_frame
 from support.frames import training_frame

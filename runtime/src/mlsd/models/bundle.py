@@ -12,14 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mlsd.core.errors import UserError
 from mlsd.core.home import replacing
+from mlsd.design.components import MODEL_FAMILIES, unknown
 from mlsd.evaluation.bins import Bins
 from mlsd.evaluation.calibration import Calibration
 
-Family = Literal["logistic_regression", "boosted_trees"]
-MODEL_FILES: dict[Family, str] = {
-    "logistic_regression": "weights.json",
-    "boosted_trees": "model.txt",
-}
 MAX_BYTES = 512 * 2**20
 """Of one file of a bundle; 10,000 trees of 31 leaves are 35 MB."""
 Export = Literal["model.onnx", "model.int8.onnx"]
@@ -36,7 +32,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    family: Family
+    family: str
     objective: str
     feature_names: list[str]
     feature_service: str
@@ -58,8 +54,11 @@ class Manifest(BaseModel):
 
     @model_validator(mode="after")
     def _file_belongs_to_family(self) -> Self:
-        if self.model_file != MODEL_FILES[self.family]:
-            raise ValueError(f"model_file: found {self.model_file!r}, expected {MODEL_FILES[self.family]!r}")
+        if self.family not in MODEL_FAMILIES:
+            raise ValueError(f"family: {unknown(self.family, MODEL_FAMILIES)}")
+        expected = MODEL_FAMILIES[self.family].file
+        if self.model_file != expected:
+            raise ValueError(f"model_file: found {self.model_file!r}, expected {expected!r}")
         return self
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlsd.design import components
 from mlsd.evaluation.calibration import Calibration
-from mlsd.models.bundle import Family, Manifest, ModelRefused, read_bundle
-from mlsd.models.engines.linear import Linear
-from mlsd.models.engines.native import LightGbm
+from mlsd.models.bundle import Manifest, ModelRefused, read_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,18 +59,15 @@ class Bundle:
         return scores
 
 
-def load_scorer(family: Family, text: str, *, threads: int = 1) -> Engine:
+def load_scorer(family: str, text: str, *, threads: int = 1) -> Engine:
     """Parse a model's text, which must come from a verified file or from the fit itself.
 
     Raises:
         ModelRefused: not the text of such a model.
+        UserError: no such family.
     """
-    if family == "boosted_trees":
-        return LightGbm(text, threads)
-    try:
-        return Linear.model_validate(json.loads(text))
-    except ValueError as error:
-        raise ModelRefused(f"not a linear model: {' '.join(str(error).split())[:200]}") from None
+    engine: Engine = components.load(components.family(family).parse)(text, threads)
+    return engine
 
 
 def load_bundle(folder: Path, digest: str | None, *, threads: int = 1) -> Bundle:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlsd.design.components import family
 from mlsd.models.bundle import read_bundle, read_export
 from mlsd.models.engines import benchmark, compiled
 from mlsd.models.engines.base import EngineUnavailable
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from mlsd.models.engines.base import Engine
 
 COMPILED = compiled.Compiled.name
-NATIVE = {"boosted_trees": "lightgbm", "logistic_regression": "linear"}
 
 
 def choose(settings: Serving, manifest: Manifest, folder: Path) -> str:
@@ -31,8 +31,9 @@ def choose(settings: Serving, manifest: Manifest, folder: Path) -> str:
         return settings.remote.protocol
     if settings.engine in FILES:
         return settings.engine
-    native = NATIVE[manifest.family]
-    if settings.engine == "lightgbm" or manifest.family != "boosted_trees":
+    found_family = family(manifest.family)
+    native = found_family.native
+    if settings.engine == "lightgbm" or not found_family.compiles:
         return native
     if settings.engine == "auto" and (found := benchmark.read(folder)) and found.best in (native, *FILES):
         return found.best
@@ -50,7 +51,7 @@ def load_engine(name: str, folder: Path, digest: str, home: Home, *, threads: in
     """
     manifest, text, found = read_bundle(folder, digest)
     engine: Engine
-    if name == NATIVE[manifest.family]:
+    if name == family(manifest.family).native:
         engine = load_scorer(manifest.family, text, threads=threads)
     elif name == COMPILED:
         engine = compiled.load(folder / manifest.model_file, manifest.model_sha256, home.engines)
@@ -89,7 +90,7 @@ def load_now(
     except EngineUnavailable:
         if name != COMPILED:
             raise
-        return load_engine(NATIVE[manifest.family], folder, digest, home, threads=threads)
+        return load_engine(family(manifest.family).native, folder, digest, home, threads=threads)
 
 
 def compile_engine(folder: Path, digest: str, home: Home, *, niceness: int = 0) -> Bundle:
@@ -100,7 +101,7 @@ def compile_engine(folder: Path, digest: str, home: Home, *, niceness: int = 0) 
         ModelRefused: the bundle is damaged or altered.
     """
     manifest, _, _ = read_bundle(folder, digest)
-    if manifest.family != "boosted_trees":
+    if not family(manifest.family).compiles:
         raise EngineUnavailable(f"{folder}: a {manifest.family} model has nothing to compile")
     try:
         return load_engine(COMPILED, folder, digest, home)

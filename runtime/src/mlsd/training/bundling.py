@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsd.design import components
 from mlsd.design.design import Design
 from mlsd.evaluation.binning import reference
 from mlsd.evaluation.calibration import platt
-from mlsd.models.bundle import MODEL_FILES, Manifest, save_bundle, sha256
+from mlsd.models.bundle import Manifest, save_bundle, sha256
 from mlsd.models.scoring import Bundle, load_bundle, load_scorer, sigmoid
 from mlsd.problem.problem import Problem
 from mlsd.training.families import Fitted
@@ -70,7 +71,7 @@ def build_bundle(fits: Fits, parts: tuple[Rows, Rows], design: Design, problem: 
         feature_service=design.features.service,
         user_columns=list(problem.user_columns),
         item_columns=list(problem.item_columns),
-        model_file=MODEL_FILES[fitted.family],
+        model_file=components.family(fitted.family).file,
         model_sha256=sha256(fitted.text.encode()),
         calibration=calibration,
         created_at=lineage.created_at,

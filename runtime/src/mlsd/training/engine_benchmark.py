@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mlsd.core.errors import UserError
 from mlsd.core.home import Home, write_json
+from mlsd.design.components import family
 from mlsd.design.design import Design
 from mlsd.evaluation import ranking_metrics
 from mlsd.models.bundle import Manifest, read_bundle, save_bundle, sha256
@@ -20,10 +21,10 @@ from mlsd.models.engines import benchmark, compiled
 from mlsd.models.engines.base import EQUAL, EngineUnavailable
 from mlsd.models.engines.benchmark import EngineReport, Measured
 from mlsd.models.scoring import Bundle
-from mlsd.models.selection import COMPILED, NATIVE, compile_engine, load_engine
+from mlsd.models.selection import COMPILED, compile_engine, load_engine
 from mlsd.training import latency
 from mlsd.training.candidate import Candidate
-from mlsd.training.families import Fitted
+from mlsd.training.families import Fitted, training_family
 from mlsd.training.onnx_export import export
 from mlsd.training.rows import Rows
 from mlsd.training.serving_cost import usd_per_1000
@@ -31,7 +32,6 @@ from mlsd.training.serving_cost import usd_per_1000
 LOG = logging.getLogger("mlsd")
 ROWS = 20_000  # of the test set: what a difference or another order needs to show
 REPEATS = 100
-NO_INT8 = "no operator of an ensemble of trees can be quantised"
 
 
 def _exported(rung: Candidate) -> Candidate:
@@ -60,7 +60,7 @@ def compiling(home: Home, folder: Path) -> Iterator[Callable[[Fitted], None]]:
     with ThreadPoolExecutor(2) as pool:
 
         def begin(fitted: Fitted) -> None:
-            if fitted.family == "boosted_trees":
+            if family(fitted.family).compiles:
                 pool.submit(compile_one, fitted.text)
 
         yield begin
@@ -99,15 +99,14 @@ class _Yardstick:
 
 def _candidates(manifest: Manifest) -> tuple[list[str], dict[str, str]]:
     """Names of the engines to try, and of those that make no sense for the family, with the reason."""
-    if manifest.family == "boosted_trees":
-        return [COMPILED, "onnx"], {"onnx_int8": NO_INT8}
-    return ["onnx", "onnx_int8"], {COMPILED: "a linear model has nothing to compile"}
+    found = training_family(manifest.family)
+    return list(found.engines), dict(found.left_out)
 
 
 def _compare(design: Design, home: Home, rung: Candidate, test: Rows) -> EngineReport:
     folder, digest = Path(str(rung.bundle)), str(rung.digest)
     manifest, _, _ = read_bundle(folder, digest)
-    native = load_engine(NATIVE[manifest.family], folder, digest, home)
+    native = load_engine(family(manifest.family).native, folder, digest, home)
     yardstick = _Yardstick(design, test, native.scorer.raw(test.matrix))
     rows = [yardstick.measure(native, None)]
     names, refused = _candidates(manifest)

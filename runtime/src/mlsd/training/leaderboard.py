@@ -12,7 +12,7 @@ from mlsd.problem.problem import Problem
 from mlsd.training import latency
 from mlsd.training.bundling import Fits, Lineage, build_bundle, calibrated_popularity, save_candidate
 from mlsd.training.candidate import BASELINE, Candidate, Scored, measure
-from mlsd.training.families import Fitted, fit_logistic, fit_trees
+from mlsd.training.families import Fitted, every_fit
 from mlsd.training.gating import gates
 from mlsd.training.rows import Rows, joined
 
@@ -30,14 +30,8 @@ class Parts:
 
 
 def _fits(parts: Parts, design: Design, features: tuple[str, ...], begin: Callable[[Fitted], None]) -> list[Fits]:
-    """From plain to complex, fitted two at a time. A challenger that is pointwise, as the champion is, is larger."""
-    leaves = design.training.leaves
-    last = 2 * leaves if design.ranking == "pointwise" else leaves
-    models: list[Callable[[Rows], Fitted]] = [
-        lambda rows: fit_trees(rows, design, features, design.ranking, leaves=last),
-        lambda rows: fit_trees(rows, design, features, "pointwise", leaves=leaves),
-        fit_logistic,
-    ]
+    """From plain to complex, fitted two at a time."""
+    models = list(reversed(every_fit(design, features)))  # the slowest first, so that the pool is never half idle
     everything = joined(parts.train, parts.validation)
     with ThreadPoolExecutor(2) as pool:
         futures = [(pool.submit(fit, everything), pool.submit(fit, parts.train)) for fit in models]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from mlsd.models.bundle import Finite
+from mlsd.models.bundle import Finite, ModelRefused
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,3 +38,15 @@ class Linear(BaseModel):
         terms = np.where(np.isnan(standard), 0.0, standard) * self.coefficients
         total: NDArray[np.float64] = np.add.reduce(np.ascontiguousarray(terms), axis=1) + self.intercept
         return total
+
+
+def parse(text: str, _: int = 1) -> Linear:
+    """The engine of a model's text.
+
+    Raises:
+        ModelRefused: not the text of a linear model.
+    """
+    try:
+        return Linear.model_validate(json.loads(text))
+    except ValueError as error:
+        raise ModelRefused(f"not a linear model: {' '.join(str(error).split())[:200]}") from None

@@ -60,3 +60,8 @@ class LightGbm:
             with self._lock:
                 self._calls -= 1
         return raw
+
+
+def parse(text: str, threads: int = 1) -> LightGbm:
+    """The engine of a model's text, see `LightGbm`."""
+    return LightGbm(text, threads)

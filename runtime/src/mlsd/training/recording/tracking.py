@@ -11,6 +11,7 @@ from mlsd.models.bundle import read_bundle
 from mlsd.registry.mlflow_store import client, prepare
 from mlsd.registry.registry import ARTIFACT
 from mlsd.training.candidate import Candidate
+from mlsd.training.families import training_family
 from mlsd.training.recording import plots
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def log_rung(home: Home, design: Design, rung: Candidate, parent: str) -> tuple[
         run = mlflow.create_run(_experiment(home, design), tags=tags, run_name=rung.name).info.run_id
         _log(mlflow, run, {**rung.plain, **slices, **rung.engine_metrics}, {})
         mlflow.log_artifacts(run, str(rung.bundle), ARTIFACT)
-        source = _log_flavour(home, run, text, manifest.feature_names) if rung.family == "boosted_trees" else None
+        flavoured = training_family(rung.family).mlflow_flavour == "lightgbm"
+        source = _log_flavour(home, run, text, manifest.feature_names) if flavoured else None
         mlflow.set_terminated(run)
     return str(run), source
 

@@ -1,0 +1,78 @@
+"""Parts that come in kinds, by the names that designs and manifests call them. A new kind is a module and a line here.
+
+Modules are named, not imported: a design is validated without LightGBM or a client of Redis.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from mlsd.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Family:
+    """A model family; `parse` and `training` are `module:attribute`.
+
+    file: the model's text in a bundle.
+    native: name of the engine that defines the scores, see `mlsd.models.engines.base.Engine`.
+    parse: (text, threads) -> that engine.
+    training: a `mlsd.training.families.TrainingFamily`.
+    compiles: trees, which lleaves turns into machine code.
+    """
+
+    file: str
+    native: str
+    parse: str
+    training: str
+    compiles: bool = False
+
+
+MODEL_FAMILIES: dict[str, Family] = {
+    "logistic_regression": Family(
+        file="weights.json",
+        native="linear",
+        parse="mlsd.models.engines.linear:parse",
+        training="mlsd.training.logistic_regression:FAMILY",
+    ),
+    "boosted_trees": Family(
+        file="model.txt",
+        native="lightgbm",
+        parse="mlsd.models.engines.native:parse",
+        training="mlsd.training.boosted_trees:FAMILY",
+        compiles=True,
+    ),
+}
+"""From the simplest to the most capable: the order in which they are fitted and shown."""
+
+ONLINE_STORES: dict[str, str] = {
+    "sqlite": "mlsd.features.online_stores.sqlite_store:STORE",
+    "redis": "mlsd.features.online_stores.redis_store:STORE",
+}
+"""`features.online_store` of the design -> a `mlsd.features.online_stores.base.OnlineStore`."""
+
+
+def unknown(name: str, registry: Mapping[str, object]) -> str:
+    """What to say of a name that is none: all that are, the nearest first."""
+    nearest = get_close_matches(name, registry, n=1, cutoff=0.5)
+    hint = f", nearest {nearest[0]!r}" if nearest else ""
+    return f"found {name!r}, expected one of {', '.join(registry)}{hint}"
+
+
+def family(name: str) -> Family:
+    """The family of a manifest.
+
+    Raises:
+        UserError: there is none of that name; the message lists those there are.
+    """
+    if name not in MODEL_FAMILIES:
+        raise UserError(f"model family: {unknown(name, MODEL_FAMILIES)}")
+    return MODEL_FAMILIES[name]
+
+
+def load(target: str) -> Any:
+    """What `module:attribute` names."""
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)

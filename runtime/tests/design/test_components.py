@@ -1,0 +1,27 @@
+"""Kinds by name: a new one is a module and a line, an unknown one is told those there are."""
+
+import pytest
+
+from mlsd.core.errors import UserError
+from mlsd.design.components import MODEL_FAMILIES, family, load, unknown
+from mlsd.design.design import Design
+from mlsd.training.families import every_fit, training_family
+
+
+def test_an_unknown_name_is_told_all_and_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"found .boosted_tree., expected one of logistic_regression, boosted"):
+        family("boosted_tree")
+    assert unknown("x", {"a": 1}) == "found 'x', expected one of a"
+
+
+@pytest.mark.parametrize("name", MODEL_FAMILIES)
+def test_every_family_can_be_fitted_and_parsed(design: Design, name: str) -> None:
+    found = training_family(name)
+    assert found.candidates(design, ("a", "b"))
+    assert callable(load(family(name).parse))
+    assert set(found.engines).isdisjoint(found.left_out)
+
+
+def test_the_simplest_comes_first(design: Design) -> None:
+    assert next(iter(MODEL_FAMILIES)) == "logistic_regression"
+    assert len(every_fit(design, ("a",))) == 3
