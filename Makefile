@@ -11,7 +11,7 @@ COMPILE := "$(VENV)/bin/uv" pip compile --quiet --universal --python-version 3.1
 HERE := PYTHONPYCACHEPREFIX="$(BUILD)/pycache" MYPY_CACHE_DIR="$(BUILD)/mypy" RUFF_CACHE_DIR="$(BUILD)/ruff" HYPOTHESIS_STORAGE_DIRECTORY="$(BUILD)/hypothesis"
 IN_PLACE := $(HERE) MLSD_DESIGN="$(BUILD)/design.yaml" MLSD_HOME="$(BUILD)/mlsd" PYTHONPATH="$(CURDIR)/runtime/src:$(CURDIR)/$(PROJECT)/src"
 PYTEST := "$(VENV)/bin/python" -m pytest -n 2 --dist loadfile
-.PHONY: help demo bake test lint test-runtime test-project test-template gameday bench wheel requirements down clean
+.PHONY: help demo bake test lint test-runtime test-project test-template gameday bench bench-demo wheel requirements down clean
 export DATA
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo 'make test-template      only the tests of the template'
 	@echo 'make gameday            plant every fault on real processes; a table of fault, expected, seen'
 	@echo 'make bench              serving side by side, floor to quick starts, into bench/RESULTS.md (15 min); a bake'
+	@echo 'make bench-demo RUNS=10 the whole loop so many times beside one busy loop per core; a table of verdicts (1 h)'
 	@echo 'make wheel              build the runtime as a wheel into .build/dist'
 	@echo 'make requirements       pin every dependency again; UPGRADE=1 takes the newest versions'
 	@echo 'make down               stop what a demo left running'
@@ -67,6 +68,9 @@ gameday: $(READY) $(BUILD)/design.yaml
 bench: $(READY) $(BUILD)/design.yaml
 	@cd runtime && $(IN_PLACE) PYTHONPATH="$(CURDIR)/bench:$(CURDIR)/runtime/src:$(CURDIR)/$(PROJECT)/src" "$(VENV)/bin/python" "$(CURDIR)/bench/serving.py"
 	@"$(VENV)/bin/python" bench/bake.py
+
+bench-demo: $(READY)
+	@"$(VENV)/bin/python" bench/demo_busy.py --runs $(or $(RUNS),10)
 
 wheel: $(READY)
 	@"$(VENV)/bin/uv" build --quiet --wheel --no-build-isolation --python "$(VENV)/bin/python" --out-dir "$(BUILD)/dist" runtime

@@ -34,6 +34,8 @@ def test_the_kept_pack_is_the_one_that_lay_there_and_comes_first(home: Home, des
         p.relative_to(mine): p.read_bytes() for p in mine.rglob("*.py")
     }
     assert path_of(home, model(home.models / "1", digest))[0] == str(kept.parent)
+    assert packs.name_of(kept.parent) == design.problem
+    assert packs.name_of(None) is None
 
 
 def test_an_edited_pack_is_another_one(

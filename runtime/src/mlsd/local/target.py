@@ -31,6 +31,7 @@ def process_name(slot: Slot) -> str:
 
 def model_server(design: Design, home: Home, models: Models) -> Launch:
     """How the real model server is started."""
+    from mlsd.models import packs
     from mlsd.models.release import Release as Told
     from mlsd.serving import launch
 
@@ -42,7 +43,7 @@ def model_server(design: Design, home: Home, models: Models) -> Launch:
             model_digest=release.model_digest,
         )
         environment = launch.environment(home, slot, told, allow_faults=allow_faults)
-        return launch.command(design, port), environment
+        return launch.command(design, port, packs.name_of(packs.kept(home, models.folder(release)))), environment
 
     return arguments
 

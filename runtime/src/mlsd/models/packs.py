@@ -58,3 +58,10 @@ def kept(home: Home, model_folder: Path) -> Path | None:
         return None  # what is wrong with a manifest is said by whoever loads the model
     place = home.packs / str(digest)
     return place if digest and place.is_dir() else None
+
+
+def name_of(kept_pack: Path | None) -> str | None:
+    """What a kept pack is called, which may not be what the design calls its pack by now."""
+    if kept_pack is None:
+        return None
+    return next(path.name for path in sorted(kept_pack.iterdir()) if path.is_dir())

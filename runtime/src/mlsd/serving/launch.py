@@ -17,9 +17,9 @@ KEEP_ALIVE_S = (
 LEAVE_S = 8  # less than whoever stops the process waits before SIGKILL, so that its log is written
 
 
-def command(design: Design, port: int) -> list[str]:
-    """The arguments of the process; it listens on `127.0.0.1:port`."""
-    target = f"{design.problem}.service:SERVICE"
+def command(design: Design, port: int, pack: str | None = None) -> list[str]:
+    """The arguments of the process; it listens on `127.0.0.1:port`. `pack`: default the one that the design names."""
+    target = f"{pack or design.problem}.service:SERVICE"
     place = ["--host", "127.0.0.1", "--port", str(port)]
     limits = ["--timeout-keep-alive", str(KEEP_ALIVE_S), "--timeout-graceful-shutdown", str(LEAVE_S)]
     return [sys.executable, "-m", "bentoml", "serve", target, *place, *limits]
