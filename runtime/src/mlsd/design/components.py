@@ -1,6 +1,6 @@
 """Parts that come in kinds, by the names that designs and manifests call them. A new kind is a module and a line here.
 
-Modules are named, not imported: a design is validated without LightGBM or a client of Redis.
+Modules are named, not imported: a manifest is validated without LightGBM.
 """
 
 from collections.abc import Mapping
@@ -46,13 +46,6 @@ MODEL_FAMILIES: dict[str, Family] = {
     ),
 }
 """From the simplest to the most capable: the order in which they are fitted and shown."""
-
-ONLINE_STORES: dict[str, str] = {
-    "sqlite": "mlsd.features.online_stores.sqlite_store:STORE",
-    "redis": "mlsd.features.online_stores.redis_store:STORE",
-}
-"""`features.online_store` of the design -> a `mlsd.features.online_stores.base.OnlineStore`."""
-
 
 def unknown(name: str, registry: Mapping[str, object]) -> str:
     """What to say of a name that is none: all that are, the nearest first."""
