@@ -58,6 +58,7 @@ class Project:
         self.folder, self.port = folder, free_port()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLSD_")}
         source = os.pathsep.join(str(folder / part) for part in ("src", "vendor/mlsd/src"))
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30, trust_env=False)
         self.environment = inherited | {"PYTHONPATH": source, "MLSD_PORT": str(self.port)}
 
     def mlsd(self, *arguments: str, code: int = 0) -> dict[str, Any]:
@@ -72,9 +73,7 @@ class Project:
     def rank(self, user: int = 0) -> httpx.Response:
         with (self.folder / ".mlsd" / "data" / "traffic.jsonl").open(encoding="utf-8") as file:
             body = json.loads(file.readline())
-        headers = {"x-user-id": str(user)}
-        address = f"http://127.0.0.1:{self.port}/rank"
-        return httpx.post(address, json=body, headers=headers, timeout=30, trust_env=False)
+        return self.client.post("/rank", json=body, headers={"x-user-id": str(user)})
 
     @contextmanager
     def asking(self) -> Iterator[list[int]]:
@@ -83,7 +82,7 @@ class Project:
         ended = threading.Event()
 
         def ask() -> None:
-            while not ended.wait(0.02):
+            while not ended.wait(0.05):
                 codes.append(self.rank(len(codes)).status_code)
 
         threads = [threading.Thread(target=ask) for _ in range(2)]
@@ -103,6 +102,7 @@ def project(template: Path, bake: Bake) -> Iterator[Project]:
     small(found.folder)
     yield found
     found.mlsd("down")
+    found.client.close()
 
 
 def test_add_a_feature(project: Project) -> None:

@@ -47,6 +47,7 @@ MODEL_FAMILIES: dict[str, Family] = {
 }
 """From the simplest to the most capable: the order in which they are fitted and shown."""
 
+
 def unknown(name: str, registry: Mapping[str, object]) -> str:
     """What to say of a name that is none: all that are, the nearest first."""
     nearest = get_close_matches(name, registry, n=1, cutoff=0.5)
