@@ -19,7 +19,7 @@ help:
 	@echo 'make demo DATA=folder   the same on real data, for example the MovieLens CSV files'
 	@echo 'make bake               only bake it'
 	@echo 'make test               lint, the tests of the runtime, the tests of the template with a baked project end to end'
-	@echo 'make lint               ruff, mypy and the order of the rooms; runtime, project and template'
+	@echo 'make lint               ruff, mypy, the order of the rooms, the field'\''s words; runtime, project and template'
 	@echo 'make test-runtime       only the tests of the runtime'
 	@echo 'make test-project       only the tests that a project ships, in place'
 	@echo 'make test-template      only the tests of the template'
@@ -48,6 +48,7 @@ lint: $(READY) $(BUILD)/design.yaml
 	@cd runtime && $(IN_PLACE) "$(VENV)/bin/ruff" format --check --quiet src tests
 	@cd runtime && $(IN_PLACE) "$(VENV)/bin/mypy"
 	@cd runtime && $(IN_PLACE) "$(VENV)/bin/lint-imports" --no-cache --no-logo >"$(BUILD)/rooms.txt" || { cat "$(BUILD)/rooms.txt"; exit 1; }
+	@cd runtime && PYTHONPATH=tests "$(VENV)/bin/python" -m support.words src
 	@cd "$(PROJECT)" && $(IN_PLACE) "$(VENV)/bin/ruff" check --quiet src tests loadtests
 	@cd "$(PROJECT)" && $(IN_PLACE) "$(VENV)/bin/ruff" format --check --quiet src tests loadtests
 	@cd "$(PROJECT)" && $(IN_PLACE) "$(VENV)/bin/mypy"

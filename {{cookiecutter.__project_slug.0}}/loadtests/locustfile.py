@@ -241,7 +241,7 @@ def _options(parser: ArgumentParser) -> None:
 
 @events.quitting.add_listener
 def _write(environment: Environment, **_: Any) -> None:
-    """At the end, or when told to stop early: let what is in flight finish, then write."""
+    """At the end, or when shut down early: let what is in flight finish, then write."""
     environment.runner.user_greenlets.kill(block=False)
     POOL.join(2.0)
     MEASURED.write(Path(environment.parsed_options.out))

@@ -73,7 +73,7 @@ def test_a_damaged_previous_release_is_skipped(miniature: Miniature) -> None:
     assert result.details["to"] == 1
     assert "release 2: slot-b: ended before it was ready" in str(result.details["skipped"])
     assert live(miniature) == 1
-    with pytest.raises(UserError, match=r"nothing to go back to; release 2: .*; the champion serves on"):
+    with pytest.raises(UserError, match=r"nothing to go back to; release 2: .*; the champion keeps serving"):
         back(miniature)
     assert live(miniature) == 1
 

@@ -27,7 +27,7 @@ def few(load: Load) -> float:
 
 
 def refused(small: Miniature, result: StepResult) -> None:
-    """The champion serves on as before, the candidate is gone, and the ledger says why."""
+    """The champion keeps serving as before, the candidate is gone, and the ledger says why."""
     assert result.details["outcome"] == "rejected"
     last = small.ledger.releases()[-1]
     assert (last.stage, last.slot) == ("rejected", None)

@@ -139,6 +139,6 @@ def test_sigterm_takes_readiness_away_then_finishes_what_is_in_flight_and_keeps_
         polling.result(60)
         assert answer is not None and answer.status == 200
         assert set(told.codes) - {200} == {503}
-        assert any("told to stop" in text for text in told.texts)
+        assert any("shutting down" in text for text in told.texts)
         server.process.wait(60)
     assert "last" in {record.request_id for record in read_records(served_home.feature_log)}

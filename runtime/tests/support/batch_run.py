@@ -21,7 +21,7 @@ NOBODY = 987_654_321
 
 
 def in_mode(design: Design, mode: str, **changes: object) -> Design:
-    """The design with answers made ahead, small enough for the small world, and with time for a busy machine."""
+    """The design with precomputed rankings, small enough for the small world, and with time for a busy machine."""
     content = design.model_dump(mode="json")
     content["serving_mode"] = mode
     content["serving"]["engine"] = "lightgbm"

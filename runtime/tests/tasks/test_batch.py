@@ -1,4 +1,4 @@
-"""Answers made ahead: the same scores as the service's, for every user, whole or not at all."""
+"""Precomputed rankings: the same scores as the service's, for every user, whole or not at all."""
 
 import shutil
 from dataclasses import replace

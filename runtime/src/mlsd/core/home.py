@@ -75,7 +75,7 @@ class Home:
 
     @property
     def batch(self) -> Path:
-        """Answers made ahead, one folder per model and run."""
+        """Precomputed rankings, one folder per model and run."""
         return self.root / "batch"
 
     @property

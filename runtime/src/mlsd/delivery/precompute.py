@@ -143,7 +143,9 @@ def ensure(design: Design, home: Home, problem: Problem, version: int | None = N
         LOGGER.warning("serving_mode %s: model %d has no fresh answers; making them", design.serving_mode, version)
         result = run(design, home, problem, version)
     except UserError as error:
-        LOGGER.warning("no answers made ahead, requests are scored as they come until `mlsd batch` has run: %s", error)
+        LOGGER.warning(
+            "no precomputed rankings, requests are scored as they come until `mlsd batch` has run: %s", error
+        )
         return None
     result.save(home)
     return result

@@ -82,7 +82,7 @@ def run_release(
         fault: plant one in the candidate: `invert` (scores) from shadow on, `slow` (answers) from canary on.
 
     Raises:
-        UserError: nothing to release, no stack, or another release at work. The champion serves on.
+        UserError: nothing to release, no stack, or another release at work. The champion keeps serving.
     """
     with exclusive(home):
         ledger = Ledger(home.releases_db)

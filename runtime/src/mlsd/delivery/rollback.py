@@ -52,7 +52,7 @@ def _first_ready(
             problems.append(f"release {target.id}: {str(error).splitlines()[0]}")
             continue
         return ledger.get(target.id), warm, problems
-    raise UserError("; ".join(["nothing to go back to", *problems]) + "; the champion serves on")
+    raise UserError("; ".join(["nothing to go back to", *problems]) + "; the champion keeps serving")
 
 
 def _in_time(target: Release, seconds: float, most: float) -> Check:
@@ -64,7 +64,7 @@ def run(design: Design, home: Home, plane: DeploymentTarget, models: Models, *, 
     """All traffic to the previous release; a rollout under way is ended first.
 
     Raises:
-        UserError: there is no previous release that starts, or no stack. The champion serves on.
+        UserError: there is no previous release that starts, or no stack. The champion keeps serving.
     """
     began = time.monotonic()
     ledger = Ledger(home.releases_db)
@@ -72,7 +72,7 @@ def run(design: Design, home: Home, plane: DeploymentTarget, models: Models, *, 
     if not ledger.champion():
         raise UserError("nothing is live, so there is nothing to go back to; run `mlsd up` first")
     if not ledger.previous(keep):
-        raise UserError("nothing to go back to: no release was champion before; the champion serves on")
+        raise UserError("nothing to go back to: no release was champion before; the champion keeps serving")
     _end_rollouts(ledger, f"rollback: {reason}")
     with exclusive(home, WAIT_S):
         recover(ledger, plane)

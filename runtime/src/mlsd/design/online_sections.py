@@ -81,7 +81,7 @@ class Serving(Part):
 
 
 class Batch(Part):
-    """Answers made ahead: items scored per user, kept with their scores, kept as candidates; what the run may use."""
+    """Precomputed rankings: items scored per user, kept with their scores, kept as candidates; what the run may use."""
 
     items: Count
     top: Count

@@ -66,7 +66,7 @@ def log_outlives_its_model(log: FeatureLog, monitoring: Monitoring) -> str | Non
 
 
 def hybrid_pool_fits_a_request(mode: str, batch: Batch, scale: Scale) -> str | None:
-    """Candidates that were made ahead are scored like those of a request, and no more than one may carry."""
+    """Candidates that were precomputed are scored like those of a request, and no more than one may carry."""
     if mode != "hybrid" or batch.pool <= scale.candidates:
         return None
     return (

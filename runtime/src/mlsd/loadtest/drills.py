@@ -1,4 +1,4 @@
-"""What users see while a release is swapped, or a worker dies or is told to stop: under load, through the edge."""
+"""What users see while a release is swapped, or a worker dies or is shut down: under load, through the edge."""
 
 import logging
 import signal

@@ -15,7 +15,7 @@ def release(
 ) -> StepResult:
     """Take a model version through shadow and canary to champion; see `mlsd.delivery.release.run_release`.
 
-    A serving mode that lives on answers made ahead gets the candidate's first: like is compared with like.
+    A serving mode that lives on precomputed rankings gets the candidate's first: like is compared with like.
     """
     plane, models = local_target(design, home, ports_of(home))
     if design.serving_mode != "online":

@@ -142,7 +142,7 @@ def _up_result(home: Home, champion: Release, ports: Ports, seconds: float, *, f
 def up(design: Design, home: Home, problem: Problem) -> StepResult:
     """Start the stack with the champion; what runs already is left alone.
 
-    A serving mode that lives on answers made ahead gets them first, where they are missing or too old.
+    A serving mode that lives on precomputed rankings gets them first, where they are missing or too old.
     """
     from mlsd.delivery.precompute import ensure
     from mlsd.monitoring.triggers.hooks import command

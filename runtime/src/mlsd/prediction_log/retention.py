@@ -34,7 +34,7 @@ def _named_by_log(folder: Path) -> set[str]:
 
 
 def _named_by_batch(home: Home) -> set[str]:
-    """Versions that answers made ahead rest on."""
+    """Versions that precomputed rankings rest on."""
     named = set()
     for meta in home.batch.glob("*/*/meta.json"):
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError):

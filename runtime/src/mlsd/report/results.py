@@ -49,7 +49,7 @@ BOXES = (
             "load_knee": "How much it can take",
             "drill_swap": "Releases swapped under load",
             "drill_sigkill": "A worker killed under load",
-            "drill_sigterm": "A worker told to stop under load",
+            "drill_sigterm": "A worker shut down under load",
             "release": "A challenger becomes champion",
             "release_invert": "A challenger with inverted scores",
             "release_slow": "A challenger that answers too late",

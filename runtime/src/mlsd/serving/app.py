@@ -53,7 +53,7 @@ class App(Starlette):
         if self.ready:
             return
         why = self.runtime.keeper.why if self.runtime is not None else "no release; the log says why"
-        raise HTTPException(503, "told to stop" if self.leaving else why or "loading the model")
+        raise HTTPException(503, "shutting down" if self.leaving else why or "loading the model")
 
     def serve(self, runtime: Runtime | None) -> None:
         """Answer `/rank` with this runtime; without one everything there is refused with 503."""

@@ -65,7 +65,7 @@ class Comparison:
         _, one, two = np.intersect1d(record.item_ids, other.item_ids, return_indices=True)
         if len(one) >= min(
             MIN_COMMON, len(record.item_ids)
-        ):  # lists made ahead or pruned under pressure overlap in part
+        ):  # lists precomputed or pruned under pressure overlap in part
             correlation = spearman(record.scores[one], other.scores[two])
             self.correlations.extend([] if correlation is None else [correlation])
 

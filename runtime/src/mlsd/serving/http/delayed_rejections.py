@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 HELD = 0.5  # of the longest queue
-REST, MOST_REST_S = 0.25, 0.0025
+REST, MAX_REST_S = 0.25, 0.0025
 
 Send = Callable[[], None]
 
@@ -17,7 +17,7 @@ def rest(shortest_s: float) -> float:
 
     And however slow the design is, health checks and other answers wait no longer than they would notice.
     """
-    return min(REST * shortest_s, MOST_REST_S)
+    return min(REST * shortest_s, MAX_REST_S)
 
 
 @dataclass(slots=True)

@@ -129,7 +129,7 @@ class Ranker:
         return Ranking(at, gathered, request.candidates, scores, POPULARITY, None, hops, [reason])
 
     def _made(self, request: RankRequest, at: datetime) -> PrecomputedRun:
-        """What was made ahead for this request; planted faults are of the scorer, so it has to score."""
+        """What was precomputed for this request; planted faults are of the scorer, so it has to score."""
         if self._ahead is None:
             return PrecomputedRun(request)
         made = self._ahead.look_up(request, at)

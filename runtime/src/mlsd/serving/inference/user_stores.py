@@ -37,7 +37,7 @@ def open_users(
     settings = design.serving.store_breaker
 
     def say(opened: bool) -> None:
-        LOGGER.warning("online store: %s", "left alone after failures in a row" if opened else "answers again")
+        LOGGER.warning("online store: %s", "circuit open after failures in a row" if opened else "answers again")
         told(opened)
 
     breaker = Breaker(settings.failures, settings.open_s, say)

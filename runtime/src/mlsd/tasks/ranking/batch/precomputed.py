@@ -1,4 +1,4 @@
-"""What the request path asks before it scores: is there an answer, or are there candidates, made ahead?"""
+"""What the request path asks before it scores: is there an answer, or are there candidates, precomputed?"""
 
 import logging
 from dataclasses import dataclass, field, replace
@@ -32,7 +32,7 @@ class Items(Protocol):
 
 @dataclass(frozen=True)
 class PrecomputedRanking:
-    """A list made ahead, n items best first, with all that a record needs to replay it to the bit."""
+    """A list precomputed, n items best first, with all that a record needs to replay it to the bit."""
 
     item_ids: NDArray[np.int64]
     scores: NDArray[np.float64]
@@ -47,7 +47,7 @@ class PrecomputedRanking:
 
 @dataclass(frozen=True)
 class PrecomputedRun:
-    """The request with candidates, why it is not what the mode promises, and the answer if it was made ahead."""
+    """The request with candidates, why it is not what the mode promises, and the answer if it was precomputed."""
 
     request: RankRequest
     answer: PrecomputedRanking | None = None
@@ -73,7 +73,7 @@ class PrecomputedRankings:
         self._table: Table | None = None
         self._popular: tuple[str, NDArray[np.int64]] = ("", np.empty(0, np.int64))
         self._name, self._refused = "", Backoff()
-        poll(self._look, POLL_S, LOGGER, lambda: "answers made ahead", at_once=True)
+        poll(self._look, POLL_S, LOGGER, lambda: "precomputed rankings", at_once=True)
 
     @classmethod
     def of(
@@ -90,7 +90,7 @@ class PrecomputedRankings:
         self._refused.add(folder.name)
         self._table = self._load(folder)
         self._name = folder.name
-        LOGGER.info("answers made ahead in use: %s, %d users", folder.name, len(self._table.ids))
+        LOGGER.info("precomputed rankings in use: %s, %d users", folder.name, len(self._table.ids))
 
     def _load(self, folder: Path) -> Table:
         table = Table.load(folder)
@@ -109,7 +109,7 @@ class PrecomputedRankings:
             self._popular = (snapshot.version, np.asarray(snapshot.ids)[order])
 
     def look_up(self, request: RankRequest, at: datetime) -> PrecomputedRun:
-        """Fill in what was made ahead; reads a memory map, about 50 microseconds."""
+        """Fill in what was precomputed; reads a memory map, about 50 microseconds."""
         named = len(request.candidates) > 0
         if named and not self._batch:
             return PrecomputedRun(request)

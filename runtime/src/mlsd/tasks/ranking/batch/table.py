@@ -1,4 +1,4 @@
-"""Answers made ahead, as they lie on disk: one record per user in a memory map, found by its id in microseconds."""
+"""Precomputed rankings, as they lie on disk: one record per user in a memory map, found by its id in microseconds."""
 
 import shutil
 import tempfile
