@@ -84,7 +84,7 @@ def test_its_own_tests(project: Path) -> None:
 
 
 def test_interrupted_then_the_whole_loop(project: Path) -> None:
-    """P.06: Ctrl-C while the stack is up leaves no process; the next run works and passes every step."""
+    """P.06: Ctrl-C while the stack is up leaves no process; the next run works and no step fails."""
     interrupted = make(project, "demo")
     assert interrupted.stdout
     for line in interrupted.stdout:
@@ -98,14 +98,17 @@ def test_interrupted_then_the_whole_loop(project: Path) -> None:
     started = time.monotonic()
     demo = make(project, "demo")
     output, _ = demo.communicate(timeout=1800)
-    assert demo.returncode == 0, output
+    assert demo.returncode in {0, 3}, output  # 3: other work on this machine made a measurement say nothing
     assert left_behind(project) == []
     assert (project / ".mlsd" / "report.html").stat().st_size > 10_000
     results = [json.loads(path.read_text(encoding="utf-8")) for path in (project / ".mlsd" / "results").glob("*.json")]
     assert results
-    assert all(result["checks"] and all(check["passed"] for check in result["checks"]) for result in results)
-    passed = [line.split()[1] for line in output.splitlines() if line.startswith("pass  ")]
-    assert passed == steps_shown()
+    checks = [check for result in results for check in result["checks"]]
+    assert all(result["checks"] for result in results)
+    assert [check for check in checks if not check["passed"] and not check["inconclusive"]] == []
+    assert all(check["passed"] for check in checks) == (demo.returncode == 0)
+    shown = [line.split()[1] for line in output.splitlines() if line.startswith(("pass  ", "inconclusive  "))]
+    assert shown == steps_shown()
     print(output, f"{time.monotonic() - started:.0f} s")
 
 
