@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,19 +54,20 @@ def ours(
     workers: int = 1,
     of: int | None = None,
     shed: bool = False,
-    env: Mapping[str, str] | None = None,
+    redis_url: str | None = None,
     **serving: Any,
 ) -> Iterator[Server]:
     """The template's own server: so many workers, each with its share of the cores among `of` of them (all of them).
 
-    `shed` leaves its protection as designed, `serving` changes fields of that section.
+    It reads its users from the Redis at `redis_url`, or from the file. `shed` leaves its protection as designed,
+    `serving` changes fields of that section.
     """
     changed = ({} if shed else UNSHED) | {"engine": engine, "workers": of or workers} | serving
-    design_file = world.design(patient=not shed, **changed)
+    design_file = world.design(patient=not shed, store="redis" if redis_url else "sqlite", **changed)
     kind = f"{'' if log else '-nolog'}{f'-of-{of}' if of else ''}"
     port, name = free_port(), f"ours-{engine}-{trees}{kind}"
     slot = slot or name  # each server has a BentoML folder of its own
-    told = os.environ | environment(world.home, slot, world.release(trees)) | dict(env or {})
+    told = os.environ | environment(world.home, slot, world.release(trees)) | {"MLSD_REDIS_URL": redis_url or ""}
     told |= {"MLSD_DESIGN": str(design_file), "MLSD_WORKERS": str(workers), "BENCH_FEATURE_LOG": "on" if log else "off"}
     argv = command(load_design(design_file), port)
     output = world.home.logs / f"{slot}.log"

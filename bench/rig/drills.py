@@ -36,7 +36,7 @@ def store(world: World, engine: str, rate: float, phase_s: float) -> dict[str, A
     """Redis frozen, let go, killed, started again, `phase_s` seconds each, while `rate` requests a second come in."""
     with (
         redis(world) as server,
-        ours(world, min(world.size.trees), engine, env={"MLSD_REDIS_URL": server.url}) as service,
+        ours(world, min(world.size.trees), engine, redis_url=server.url) as service,
     ):
         ask(service.job(1.0, 2))
         frozen, thawed = phase_s, 2 * phase_s

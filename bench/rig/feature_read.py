@@ -8,8 +8,8 @@ from rig.redis_store import redis
 from rig.world import World
 
 
-def _ours(world: World, seconds: float, env: dict[str, str]) -> dict[str, Any]:
-    with ours(world, min(world.size.trees), "lightgbm", env=env) as server:
+def _ours(world: World, seconds: float, redis_url: str | None) -> dict[str, Any]:
+    with ours(world, min(world.size.trees), "lightgbm", redis_url=redis_url) as server:
         ask(server.job(1.0))
         seen = ask(server.job(seconds, hops=True))
     return {"requests": seen["sent"], "whole": seen["whole"], **seen["hops"]["features"]}
@@ -23,9 +23,8 @@ def _sdk(world: World, feast: str, reads: int) -> dict[str, Any]:
 def measure(world: World, seconds: float, reads: int) -> dict[str, Any]:
     """Milliseconds by store: `ours` is the hop as the server reports it, `sdk` the calls alone in a process."""
     bodies(world)
-    found = {"sqlite": {"ours": _ours(world, seconds, {}), "sdk": _sdk(world, str(world.home.feast), reads)}}
+    found = {"sqlite": {"ours": _ours(world, seconds, None), "sdk": _sdk(world, str(world.home.feast), reads)}}
     with redis(world) as server:
-        env = {"MLSD_REDIS_URL": server.url}
         feast = server.folder / "home" / "feast"
-        found["redis"] = {"ours": _ours(world, seconds, env), "sdk": _sdk(world, str(feast), reads)}
+        found["redis"] = {"ours": _ours(world, seconds, server.url), "sdk": _sdk(world, str(feast), reads)}
     return found

@@ -77,7 +77,7 @@ def redis(world: World) -> Iterator[Redis]:
         server.start()
         if not (folder / "filled").exists():
             size = json.dumps(asdict(world.size))
-            argv = [sys.executable, "-m", "rig.fill", str(world.home.root), str(world.design()), size]
+            argv = [sys.executable, "-m", "rig.fill", str(world.home.root), str(world.design(store="redis")), size]
             subprocess.run(argv, env=os.environ | {"MLSD_REDIS_URL": server.url}, check=True, capture_output=True)
             server.says(b"SAVE", timeout_s=60)
             (folder / "filled").touch()

@@ -64,16 +64,20 @@ class World:
         told = json.loads((self.home.root / f"release-{trees}.json").read_text(encoding="utf-8"))
         return Release.model_validate(told | {"model_dir": str(self.home.models / Path(told["model_dir"]).name)})
 
-    def design(self, *, patient: bool = False, batch: Mapping[str, int] | None = None, **serving: Any) -> Path:
+    def design(
+        self, *, patient: bool = False, batch: Mapping[str, int] | None = None, store: str = "sqlite", **serving: Any
+    ) -> Path:
         """A design file for one server.
 
         Args:
             patient: a budget so wide that no answer is cut short, however long the queue; features keep their own.
             batch: replaces fields of that section.
+            store: the online store.
             serving: replaces fields of that section, `name__field` those of a part of it.
         """
         content = _content(self.described, self.size)
         content["batch"] |= dict(batch or {})
+        content["features"]["online_store"] = store
         if patient:
             content["latency"] |= {"p99_ms": 10_000}
             content["latency"]["hops_ms"] |= {"inference": 4_000, "post": 1_000}

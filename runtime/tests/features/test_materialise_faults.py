@@ -18,7 +18,7 @@ from mlsd.features import watermark
 from mlsd.features.feast_store import apply, offline_folder, open_store
 from mlsd.features.items import ItemStore
 from mlsd.features.materialise import materialise
-from mlsd.features.online_stores.address import open_reader
+from mlsd.features.online_stores.base import online_store
 from mlsd.features.snapshot import current
 from mlsd.problem.problem import Problem
 from support.gameday import Seen
@@ -90,7 +90,8 @@ def test_one_that_is_killed_leaves_the_last_complete_one_and_the_next_run_repair
     assert after == watermark.Watermark(LATER, current(copied).version)
     assert watermark.unfinished(copied) is None
     assert current(copied).columns.max() == np.float32(0.25)
-    row = open_reader(small_design, copied, problem.user_views).read(int(frames["user"]["user_id"].iloc[0]))
+    reader = online_store(small_design, copied).reader(problem.user_views, timeout_s=5)
+    row = reader.read(int(frames["user"]["user_id"].iloc[0]))
     assert row
     assert row.written["user"] == LATER - timedelta(hours=1)
     seen("old snapshot and watermark kept, warned at the next run, which wrote all")

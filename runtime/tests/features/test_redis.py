@@ -16,15 +16,15 @@ from mlsd.core.home import Home
 from mlsd.design.design import Design
 from mlsd.features.feast_store import open_store
 from mlsd.features.materialise import materialise
-from mlsd.features.online_stores.address import REDIS_URL, open_reader
+from mlsd.features.online_stores.address import REDIS_URL
+from mlsd.features.online_stores.base import Reader, online_store
 from mlsd.features.online_stores.redis import CONNECTIONS, RedisReader, RedisStore
-from mlsd.features.online_stores.sqlite import Reader
 from mlsd.features.push import push
 from mlsd.features.snapshot import current
 from mlsd.problem.problem import Problem
 from mlsd.problem.tables import Tables
 from support.gameday import Seen
-from support.redis_rows import STRANGER, online, read, same, session, stored, write
+from support.redis_rows import STRANGER, on_redis, online, read, same, session, stored, write
 from support.redis_server import RedisServer, free_port, redis_server
 from support.tcp_proxy import tcp_proxy
 
@@ -55,7 +55,7 @@ def homes(
     shutil.copytree(featured_home.root, folder / "sqlite")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(REDIS_URL, server.url)
-        materialise(small_design, Home(folder / "redis"), problem, frames, end=NOW, now=NOW)
+        materialise(on_redis(small_design), Home(folder / "redis"), problem, frames, end=NOW, now=NOW)
     return {"sqlite": Home(folder / "sqlite"), "redis": Home(folder / "redis")}
 
 
@@ -70,8 +70,14 @@ def home(
 
 
 @pytest.fixture
-def reader(home: Home, small_design: Design, problem: Problem) -> Reader:
-    return open_reader(small_design, home, problem.user_views)
+def chosen(home: Home, homes: dict[str, Home], small_design: Design) -> Design:
+    """The design that names this home's store."""
+    return on_redis(small_design) if home is homes["redis"] else small_design
+
+
+@pytest.fixture
+def reader(home: Home, chosen: Design, problem: Problem) -> Reader:
+    return online_store(chosen, home).reader(problem.user_views, timeout_s=5)
 
 
 def test_every_user_and_item_is_read_as_feast_reads_them(
@@ -79,12 +85,13 @@ def test_every_user_and_item_is_read_as_feast_reads_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """3.10: all users and items, all columns, to the bit, from Redis; and the same times as from SQLite."""
-    file = open_reader(small_design, homes["sqlite"], problem.user_views)
+    file = online_store(small_design, homes["sqlite"]).reader(problem.user_views, timeout_s=5)
     monkeypatch.setenv(REDIS_URL, server.url)
     users = [*world.users["user_id"].tolist(), STRANGER]
-    mine = open_reader(small_design, homes["redis"], problem.user_views)
+    design = on_redis(small_design)
+    mine = online_store(design, homes["redis"]).reader(problem.user_views, timeout_s=5)
     rows = {user: mine.read(user) for user in users}
-    parts = [online(homes["redis"], small_design, v, c, "user_id", users) for v, c in problem.user_views.items()]
+    parts = [online(homes["redis"], design, v, c, "user_id", users) for v, c in problem.user_views.items()]
     expected = np.concatenate(parts, axis=1)
     assert rows.pop(STRANGER) is None
     assert np.isnan(expected[-1]).all()
@@ -101,52 +108,50 @@ def test_every_user_and_item_is_read_as_feast_reads_them(
     assert known.all()
     assert (
         found.tobytes()
-        == online(homes["redis"], small_design, "post", problem.item_columns, "item_id", items.tolist()).tobytes()
+        == online(homes["redis"], design, "post", problem.item_columns, "item_id", items.tolist()).tobytes()
     )
 
 
 @pytest.mark.fault("Future-dated row (clock skew)", "rejected at ingestion; entity not poisoned")
 def test_a_row_from_the_future_is_refused_and_one_that_got_in_hides_nothing(
-    home: Home, reader: Reader, small_design: Design, problem: Problem, seen: Seen
+    home: Home, reader: Reader, chosen: Design, problem: Problem, seen: Seen
 ) -> None:
     """+2 days, then now: the value is the latter."""
     with pytest.raises(UserError, match="rows after 2026-03-04"):
-        push(small_design, home, problem, "interaction", session(problem, 901, NOW + timedelta(days=2), 1.0), NOW)
+        push(chosen, home, problem, "interaction", session(problem, 901, NOW + timedelta(days=2), 1.0), NOW)
     assert reader.read(901) is None
-    write(home, small_design, problem, 901, NOW + timedelta(days=2), 7.0)
+    write(home, chosen, problem, 901, NOW + timedelta(days=2), 7.0)
     assert stored(reader, problem, 901) == (7.0, NOW + timedelta(days=2))
-    assert push(small_design, home, problem, "interaction", session(problem, 901, NOW, 2.0), NOW) == 1
+    assert push(chosen, home, problem, "interaction", session(problem, 901, NOW, 2.0), NOW) == 1
     assert stored(reader, problem, 901) == (2.0, NOW)
     seen("push refused; a row written past it gave way to the next true one")
 
 
 @pytest.mark.fault("Late older row", "newer kept on every store")
-def test_a_late_older_row_never_wins(
-    home: Home, reader: Reader, small_design: Design, problem: Problem, seen: Seen
-) -> None:
+def test_a_late_older_row_never_wins(home: Home, reader: Reader, chosen: Design, problem: Problem, seen: Seen) -> None:
     for value, minutes, written in ((2.0, -30, 1), (3.0, -40, 0), (4.0, -20, 1)):
         rows = session(problem, 902, NOW + timedelta(minutes=minutes), value)
-        assert push(small_design, home, problem, "interaction", rows, NOW) == written
-    write(home, small_design, problem, 902, NOW - timedelta(minutes=25), 9.0)
+        assert push(chosen, home, problem, "interaction", rows, NOW) == written
+    write(home, chosen, problem, 902, NOW - timedelta(minutes=25), 9.0)
     assert stored(reader, problem, 902) == (4.0, NOW - timedelta(minutes=20))
     seen("kept through push and through Feast's own SDK")
 
 
 def test_a_batch_neither_overwrites_what_was_pushed_since_nor_skips_what_it_corrects(
-    home: Home, reader: Reader, small_design: Design, problem: Problem, frames: Frames
+    home: Home, reader: Reader, chosen: Design, problem: Problem, frames: Frames
 ) -> None:
     """A second batch of the same times: a pushed session stays, a poisoned row goes, corrected values are written."""
     newest = frames["interaction"].groupby("user_id")["event_timestamp"].max()
     pushed, poisoned, corrected = (int(user) for user in newest.index[:3])
     later = NOW + timedelta(minutes=10)
-    assert push(small_design, home, problem, "interaction", session(problem, pushed, later, 5.0), later) == 1
-    write(home, small_design, problem, poisoned, NOW + timedelta(days=9), 6.0)
+    assert push(chosen, home, problem, "interaction", session(problem, pushed, later, 5.0), later) == 1
+    write(home, chosen, problem, poisoned, NOW + timedelta(days=9), 6.0)
     changed = frames["interaction"].copy()
     columns = list(problem.user_views["interaction"])
     rows = changed["user_id"].isin([pushed, poisoned, corrected])
     changed.loc[rows, columns] = np.float32(8.0)
     end = NOW + timedelta(minutes=20)
-    materialise(small_design, home, problem, frames | {"interaction": changed}, end=end, now=end)
+    materialise(chosen, home, problem, frames | {"interaction": changed}, end=end, now=end)
     assert stored(reader, problem, pushed) == (5.0, later)
     for user in (poisoned, corrected):
         value, at = stored(reader, problem, user)
@@ -209,9 +214,10 @@ def test_user_password_and_database_of_the_address_are_used(
     client.execute_command("ACL", "SETUSER", "feed", "on", ">p@ss", "~*", "+@all")
     good, wrong = (f"redis://feed:{word}@127.0.0.1:{server.port}/2" for word in ("p%40ss", "other"))
     monkeypatch.setenv(REDIS_URL, good)
-    at = NOW - timedelta(hours=1)
-    open_store(small_design, homes["redis"]).write_to_online_store("interaction", session(problem, 921, at, 3.0))
-    assert stored(open_reader(small_design, homes["redis"], problem.user_views), problem, 921) == (3.0, at)
+    design, at = on_redis(small_design), NOW - timedelta(hours=1)
+    open_store(design, homes["redis"]).write_to_online_store("interaction", session(problem, 921, at, 3.0))
+    mine = online_store(design, homes["redis"]).reader(problem.user_views, timeout_s=5)
+    assert stored(mine, problem, 921) == (3.0, at)
     assert asyncio.run(read(RedisStore(good, small_design.name, problem.user_views), 921)).written["interaction"] == at
     assert redis.Redis(port=server.port, db=2).dbsize() == 1
     assert RedisReader(server.url, small_design.name, problem.user_views, timeout_s=5).read(921) is None
@@ -221,11 +227,11 @@ def test_user_password_and_database_of_the_address_are_used(
 def test_a_batch_or_a_push_without_redis_says_so(
     homes: dict[str, Home], frames: Frames, small_design: Design, problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = free_port()
+    port, design = free_port(), on_redis(small_design)
     monkeypatch.setenv(REDIS_URL, f"redis://me:secret@127.0.0.1:{port}")
     for act in (
-        lambda: materialise(small_design, homes["redis"], problem, frames, end=NOW, now=NOW),
-        lambda: push(small_design, homes["redis"], problem, "interaction", session(problem, 1, NOW, 1.0), NOW),
+        lambda: materialise(design, homes["redis"], problem, frames, end=NOW, now=NOW),
+        lambda: push(design, homes["redis"], problem, "interaction", session(problem, 1, NOW, 1.0), NOW),
     ):
         with pytest.raises(UserError, match=f"MLSD_REDIS_URL: 127.0.0.1:{port}: .*refused") as refused:
             act()

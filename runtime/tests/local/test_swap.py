@@ -113,6 +113,31 @@ def weight(pid: int) -> int | None:
     return int(place.read_text().split()[-1]) if place.exists() else None
 
 
+SUPERVISOR = """
+import subprocess, sys, time
+time.sleep(0.5)
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+time.sleep(60)
+"""
+
+
+def test_workers_that_a_starting_server_starts_yield_as_well() -> None:
+    """BentoML's supervisor puts each worker into a session of its own: those took the live release's time."""
+    process = psutil.Popen([sys.executable, "-c", SUPERVISOR], start_new_session=True)
+    before = weight(process.pid)
+    try:
+        with lowered(process.pid):
+            assert within(60, lambda: any(os.getsid(child.pid) == child.pid for child in process.children()))
+            (worker,) = process.children()
+            expected = None if before is None else LOW  # a kernel without weights of sessions
+            assert within(60, lambda: (weight(process.pid), weight(worker.pid)) == (expected, expected))
+        assert (weight(process.pid), weight(worker.pid)) == (before, before)
+    finally:
+        for each in [*process.children(), process]:
+            each.kill()
+        process.wait()
+
+
 def test_a_starting_session_yields_and_is_an_equal_afterwards() -> None:
     process = psutil.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
     try:

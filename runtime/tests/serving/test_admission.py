@@ -14,7 +14,7 @@ import pytest
 
 from mlsd.design.online_sections import Admission as Limits
 from mlsd.design.online_sections import PopularCache
-from mlsd.features.online_stores.sqlite import UserRow
+from mlsd.features.online_stores.base import UserRow
 from mlsd.serving.dispatch.admission import Admission, AdmissionDecision
 from mlsd.serving.dispatch.worker_pool import MAX_STUCK, WorkerPool
 from mlsd.serving.handling.request_handler import RequestHandler

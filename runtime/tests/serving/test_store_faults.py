@@ -31,6 +31,7 @@ def calm_design(patient_design: Design) -> Design:
     """Neither pruning, nor remembered answers, nor 429 hide what the store does."""
     content = patient_design.model_dump(mode="json")
     content["latency"]["hops_ms"]["features"] = 150
+    content["features"]["online_store"] = "redis"
     content["serving"]["popular_cache"]["when"] = "never"
     return Design.model_validate(content)
 

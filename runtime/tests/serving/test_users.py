@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from mlsd.features.online_stores.sqlite import UserRow
+from mlsd.features.online_stores.base import UserRow
 from mlsd.serving.dispatch.circuit_breaker import Breaker
 from mlsd.serving.inference import users as module
 from mlsd.serving.inference.users import Blocking, CircuitOpenError, Row, UserStore

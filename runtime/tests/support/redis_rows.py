@@ -11,11 +11,16 @@ import redis
 from mlsd.core.home import Home
 from mlsd.design.design import Design
 from mlsd.features.feast_store import open_store
+from mlsd.features.online_stores.base import Reader
 from mlsd.features.online_stores.redis import RedisStore
-from mlsd.features.online_stores.sqlite import Reader
 from mlsd.problem.problem import Problem
 
 STRANGER = 123_456_789
+
+
+def on_redis(design: Design) -> Design:
+    """The same design with its users on Redis."""
+    return design.model_copy(update={"features": design.features.model_copy(update={"online_store": "redis"})})
 
 
 def online(home: Home, design: Design, view: str, columns: tuple[str, ...], key: str, ids: list[int]) -> Any:

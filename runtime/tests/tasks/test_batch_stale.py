@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from mlsd.design.design import Design
-from mlsd.features.online_stores.sqlite import UserReader, fill
+from mlsd.features.online_stores.sqlite import UserReader
 from mlsd.features.snapshot import current as current_snapshot
+from mlsd.features.user_values import fill
 from mlsd.problem.problem import Problem
 from mlsd.tasks.ranking.batch.run import Model, write
 from mlsd.tasks.ranking.batch.table import Table

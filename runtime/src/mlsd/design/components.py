@@ -1,6 +1,6 @@
 """Parts that come in kinds, by the names that designs and manifests call them. A new kind is a module and a line here.
 
-Modules are named, not imported: a manifest is validated without LightGBM.
+Modules are named, not imported: designs and manifests are validated without LightGBM or a client of Redis.
 """
 
 from collections.abc import Mapping
@@ -48,11 +48,29 @@ MODEL_FAMILIES: dict[str, Family] = {
 """From the simplest to the most capable: the order in which they are fitted and shown."""
 
 
+ONLINE_STORES: dict[str, str] = {
+    "sqlite": "mlsd.features.online_stores.sqlite:SqliteOnlineStore",
+    "redis": "mlsd.features.online_stores.redis_store:RedisOnlineStore",
+}
+"""What `features.online_store` of the design may name: a `mlsd.features.online_stores.base.OnlineStore`."""
+
+
 def unknown(name: str, registry: Mapping[str, object]) -> str:
     """What to say of a name that is none: all that are, the nearest first."""
     nearest = get_close_matches(name, registry, n=1, cutoff=0.5)
     hint = f", nearest {nearest[0]!r}" if nearest else ""
     return f"found {name!r}, expected one of {', '.join(registry)}{hint}"
+
+
+def known_store(name: str) -> str:
+    """The name of an online store, if it is one.
+
+    Raises:
+        ValueError: it is none; the message lists those there are.
+    """
+    if name not in ONLINE_STORES:
+        raise ValueError(unknown(name, ONLINE_STORES))
+    return name
 
 
 def family(name: str) -> Family:

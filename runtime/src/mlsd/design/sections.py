@@ -3,7 +3,9 @@
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from mlsd.design.components import known_store
 
 LARGEST = 1_000_000_000
 """No count, time or size of a design is above it: a number beyond is a slip of the keyboard, or a gate switched off."""
@@ -176,6 +178,7 @@ class Features(Part):
     """The feature service that training and serving share."""
 
     service: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    online_store: Annotated[str, AfterValidator(known_store)]
     max_age_h: MaxAge
     when_stale: Literal["default", "flag"]
 

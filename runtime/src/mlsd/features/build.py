@@ -12,8 +12,7 @@ from mlsd.core.result import Check, StepResult
 from mlsd.data.storage import load_tables
 from mlsd.design.design import Design
 from mlsd.features.materialise import Materialised, materialise
-from mlsd.features.online_stores.address import open_reader, reachable
-from mlsd.features.online_stores.sqlite import UserRow
+from mlsd.features.online_stores.base import Reader, UserRow, online_store
 from mlsd.features.training_set import build
 from mlsd.problem.problem import Problem
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SAMPLE = 200
+_READ_S = 5.0
 
 
 def _same_view(row: UserRow, view: str, part: slice, newest: "pd.DataFrame", user: int) -> bool:
@@ -35,9 +35,8 @@ def _same_view(row: UserRow, view: str, part: slice, newest: "pd.DataFrame", use
     return np.array_equal(row.values[part], expected, equal_nan=True)
 
 
-def _same_online(design: Design, home: Home, problem: Problem, tables: dict[str, "pd.DataFrame"]) -> tuple[int, int]:
+def _same_online(reader: Reader, problem: Problem, tables: dict[str, "pd.DataFrame"]) -> tuple[int, int]:
     """(users compared, users whose online row is the newest offline row of each view to the bit, or a newer one)."""
-    reader = open_reader(design, home, problem.user_views)
     newest, parts, start = {}, {}, 0
     for view, columns in problem.user_views.items():
         table = tables[view][["user_id", "event_timestamp", *columns]]
@@ -83,8 +82,10 @@ def run(design: Design, home: Home, problem: Problem) -> StepResult:
     frame: Path = build(design, home, problem, now)
     joined_s = time.perf_counter() - started - computed_s - materialised_s
     meta = read_json(frame.with_suffix(".json"), "run `mlsd features` again")
-    with reachable():
-        compared, equal = _same_online(design, home, problem, tables)
+    online = online_store(design, home)
+    with online.reachable():
+        reader = online.reader(problem.user_views, timeout_s=_READ_S)
+        compared, equal = _same_online(reader, problem, tables)
     rows = len(problem.labels(data, design, now))
     checks = _checks(done, rows, meta["rows"], compared, equal)
     tidy(home, design.serving.feature_log.retention_days)

@@ -15,9 +15,9 @@ from mlsd.core.errors import UserError
 from mlsd.core.home import Home, replacing
 from mlsd.design.design import Design
 from mlsd.features import snapshot, watermark
-from mlsd.features.feast_store import apply, offline_folder, open_store, project_name
+from mlsd.features.feast_store import apply, offline_folder, open_store
 from mlsd.features.newest import keep_newest
-from mlsd.features.online_stores.address import reachable, redis_url
+from mlsd.features.online_stores.base import OnlineStore, online_store
 from mlsd.problem.problem import Problem
 
 if TYPE_CHECKING:
@@ -80,11 +80,6 @@ def _open_applied(design: Design, home: Home, problem: Problem) -> "FeatureStore
     return store
 
 
-def _allow_reads_while_writing(home: Home) -> None:
-    with contextlib.closing(sqlite3.connect(home.online_store, timeout=10)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-
-
 def _say_what_was_lost(store: "FeatureStore", home: Home, views: tuple[str, ...]) -> None:
     if end := watermark.unfinished(home):
         LOGGER.warning("the materialisation until %s never ended; all rows are written again", end.isoformat())
@@ -103,15 +98,15 @@ def _newest_times(table: "pd.DataFrame", end: datetime) -> tuple[str, dict[int, 
 
 
 def _write_online(
-    design: Design, home: Home, problem: Problem, tables: Mapping[str, "pd.DataFrame"], end: datetime, now: datetime
-) -> None:
+    online: OnlineStore, design: Design, home: Home, problem: Problem, tables: Mapping[str, "pd.DataFrame"],
+    end: datetime, now: datetime,
+) -> None:  # fmt: skip
     with quiet(home):
         store = _open_applied(design, home, problem)
     _say_what_was_lost(store, home, tuple(tables))
-    if redis_url() is None:
-        _allow_reads_while_writing(home)
+    online.prepare()
     watermark.begin(home, end)
-    keep_newest(home, project_name(design), {name: _newest_times(t, end) for name, t in tables.items()}, now)
+    keep_newest(online, {name: _newest_times(t, end) for name, t in tables.items()}, now)
     with quiet(home):
         store.materialize(_BEGINNING, end)
 
@@ -130,13 +125,14 @@ def materialise(
     The snapshot and the watermark follow when all rows are written: what is cut short leaves the last complete ones.
 
     Raises:
-        UserError: `end` lies in the future (later runs would be skipped), or rows do; or Redis is not there.
+        UserError: `end` lies in the future (later runs would be skipped), or rows do; or the online store is not there.
     """
     if end > now:
         raise UserError(f"materialise until {end.isoformat()}: that is after now, {now.isoformat()}")
     ingest(home, tables, now)
-    with reachable():
-        _write_online(design, home, problem, tables, end, now)
+    online = online_store(design, home)
+    with online.reachable():
+        _write_online(online, design, home, problem, tables, end, now)
     items = next(table for name, table in tables.items() if name not in problem.user_views)
     version = _write_snapshot(home, problem, items, end)
     watermark.finish(home, end, version)

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 from mlsd.core.errors import UserError
 from mlsd.core.home import Home
 from mlsd.design.design import Design
-from mlsd.features.feast_store import open_store, project_name
+from mlsd.features.feast_store import open_store
 from mlsd.features.materialise import quiet
 from mlsd.features.newest import keep_newest
-from mlsd.features.online_stores.address import open_reader, reachable
-from mlsd.features.online_stores.sqlite import AHEAD
+from mlsd.features.online_stores.base import AHEAD, OnlineStore, online_store
 from mlsd.problem.problem import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
+
+READ_S = 5.0
 
 
 def push(design: Design, home: Home, problem: Problem, view: str, rows: "pd.DataFrame", now: datetime) -> int:
@@ -24,32 +25,36 @@ def push(design: Design, home: Home, problem: Problem, view: str, rows: "pd.Data
     Returns how many rows were written.
 
     Raises:
-        UserError: the view is not a user's, a column is missing, a row lies in the future, or Redis is not there.
+        UserError: the view is not a user's, a column is missing, a row lies in the future, or the store is not there.
     """
     columns = ["user_id", "event_timestamp", *problem.user_views.get(view, ())]
     if view not in problem.user_views or not set(columns) <= set(rows.columns):
         raise UserError(f"push to view {view!r}: found columns {list(rows.columns)}, expected {columns}")
     if len(late := rows[rows["event_timestamp"] > now]):
         raise UserError(f"push to view {view!r}: found {len(late)} rows after {now.isoformat()}; they are refused")
-    with reachable():
-        return _write(design, home, problem, view, rows[columns], now)
+    online = online_store(design, home)
+    with online.reachable():
+        newest = rows[columns].sort_values("event_timestamp").groupby("user_id").tail(1)
+        chosen = _fresh(online, problem, view, newest, now)
+        if len(chosen):
+            _write(design, home, online, view, chosen, now)
+    return len(chosen)
 
 
-def _write(design: Design, home: Home, problem: Problem, view: str, rows: "pd.DataFrame", now: datetime) -> int:
-    newest = rows.sort_values("event_timestamp").groupby("user_id").tail(1)
-    reader = open_reader(design, home, {view: problem.user_views[view]})
+def _fresh(online: OnlineStore, problem: Problem, view: str, newest: "pd.DataFrame", now: datetime) -> "pd.DataFrame":
+    """The rows that are newer than what is stored."""
+    reader = online.reader({view: problem.user_views[view]}, timeout_s=READ_S)
     stored = {int(user): reader.read(int(user)) for user in newest["user_id"]}
     fresh = [
         (row := stored[user]) is None or at > row.written[view] or row.written[view] > now + AHEAD
         for user, at in zip(newest["user_id"], newest["event_timestamp"], strict=True)
     ]
-    if any(fresh):
-        store = open_store(design, home)
-        chosen = newest[fresh]
-        times = {
-            int(user): at.to_pydatetime() for user, at in zip(chosen["user_id"], chosen["event_timestamp"], strict=True)
-        }
-        keep_newest(home, project_name(design), {view: ("user_id", times)}, now)
-        with quiet(home):
-            store.push(f"{view}_push", chosen)
-    return sum(fresh)
+    return newest[fresh]
+
+
+def _write(design: Design, home: Home, online: OnlineStore, view: str, rows: "pd.DataFrame", now: datetime) -> None:
+    store = open_store(design, home)
+    times = {int(user): at.to_pydatetime() for user, at in zip(rows["user_id"], rows["event_timestamp"], strict=True)}
+    keep_newest(online, {view: ("user_id", times)}, now)
+    with quiet(home):
+        store.push(f"{view}_push", rows)

@@ -16,7 +16,8 @@ from mlsd.design.design import Design
 from mlsd.local import envoy, processes
 from mlsd.local.ports import HOST, Ports, require_free
 
-READY_S = 45.0  # 30 s for itself, and the seconds in which it yields to the live one
+READY_S = 45.0
+YIELDING_READY_S = 120.0  # one that starts beside the live release takes its time, and no user waits for it
 GRACE_S = 10.0
 DRAIN_POLL_S = 0.02
 
@@ -74,15 +75,15 @@ class LocalTarget:
         argv, env = self._launch(slot, port, release, allow_faults)
         self.stop(slot)
         require_free(port, f"slot {slot}")
-        ready = self._url(slot, "/livez" if fallback else "/readyz")
+        ready, yields = self._url(slot, "/livez" if fallback else "/readyz"), self.runs(other(slot))
         processes.start(
             self._home,
             process_name(slot),
             argv,
             env=env,
             ready_url=ready,
-            timeout_s=READY_S,
-            yields=self.runs(other(slot)),
+            timeout_s=YIELDING_READY_S if yields else READY_S,
+            yields=yields,
         )
 
     def stop(self, slot: Slot) -> None:

@@ -1,27 +1,24 @@
-"""Where the online store is: `$MLSD_REDIS_URL`, or the state folder's SQLite file."""
+"""The address of Redis: `$MLSD_REDIS_URL`, checked, and as Feast writes it."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mlsd.core.errors import UserError
-from mlsd.core.home import Home
-from mlsd.design.design import Design
-from mlsd.features.online_stores.sqlite import Reader, UserReader
 
 REDIS_URL = "MLSD_REDIS_URL"
+FORM = "redis[s]://[user:password@]host[:port][/database]"
+FEAST_WAITS_S = {"socket_timeout": 10, "socket_connect_timeout": 5}
 
 
-def redis_url() -> str | None:
-    """The address in `$MLSD_REDIS_URL`, None when it is not set.
+def redis_url(variable: str = REDIS_URL) -> str:
+    """The address in an environment variable.
 
     Raises:
-        UserError: it is not one of Redis.
+        UserError: it is not set, or not an address of Redis.
     """
-    url = os.environ.get(REDIS_URL)
+    url = os.environ.get(variable)
     if not url:
-        return None
+        raise UserError(f"{variable}: not set, expected {FORM}: the design's features.online_store reads it")
     parts = urlsplit(url)
     try:
         good = parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0
@@ -30,38 +27,22 @@ def redis_url() -> str | None:
         good = False
     if not good:
         shown = url if "@" not in url else f"{parts.scheme}://...@{url.rsplit('@', 1)[1]}"
-        raise UserError(f"{REDIS_URL}: found {shown!r}, expected redis[s]://[user:password@]host[:port][/database]")
+        raise UserError(f"{variable}: found {shown!r}, expected {FORM}")
     return url
 
 
-@contextmanager
-def reachable() -> Iterator[None]:
-    """Around what writes to or reads from the online store, for programs that end when it is not there.
+def connection_string(url: str, variable: str = REDIS_URL) -> tuple[str, str]:
+    """Feast's way to write an address of Redis, with its password and to be shown.
 
     Raises:
-        UserError: Redis is down, refuses, or is too slow.
+        UserError: user or password has a comma, which Feast cannot take.
     """
-    url = redis_url()
-    if url is None:
-        yield
-        return
-    import redis
-
-    try:
-        yield
-    except redis.RedisError as error:
-        raise UserError(f"{REDIS_URL}: {url.rsplit('@', 1)[-1]}: {error}") from None
-
-
-def open_reader(design: Design, home: Home, views: Mapping[str, tuple[str, ...]], *, timeout_s: float = 5.0) -> Reader:
-    """A connection that reads one user after the other, for programs that may wait.
-
-    Raises:
-        UserError: there is no store yet, or `$MLSD_REDIS_URL` is not an address of Redis.
-    """
-    url = redis_url()
-    if url is None:
-        return UserReader(home.online_store, design.name, views, timeout_s=timeout_s)
-    from mlsd.features.online_stores.redis import RedisReader
-
-    return RedisReader(url, design.name, views, timeout_s=timeout_s)
+    parts = urlsplit(url)
+    shown = [f"{parts.hostname}:{parts.port or 6379}", f"db={parts.path.strip('/') or 0}"]
+    shown += [f"{name}={value:g}" for name, value in FEAST_WAITS_S.items()]
+    if parts.scheme == "rediss":
+        shown.append("ssl=true")
+    secret = [f"{name}={unquote(value)}" for name in ("username", "password") if (value := getattr(parts, name))]
+    if any("," in one for one in secret):
+        raise UserError(f"{variable}: a comma in user or password; Feast cannot take it")
+    return ",".join(shown + secret), ",".join(shown + ["username=...,password=..."] * bool(secret))

@@ -1,7 +1,7 @@
 """One user's stored values from Feast's Redis store, without Feast: all views of a user are fields of one hash."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import cast
 
@@ -11,7 +11,7 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from mlsd.features.online_stores.sqlite import UserRow
+from mlsd.features.online_stores.base import UserRow, Views
 from mlsd.features.values import decode_all, entity_key, moment, redis_field
 
 CONNECTIONS = 16
@@ -26,7 +26,7 @@ Reply = Sequence[bytes | None]
 class Layout:
     """Where Feast puts the views of a user: the hash's key, its fields, and a row from their values."""
 
-    def __init__(self, project: str, views: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, project: str, views: Views) -> None:
         """`project` is Feast's, or the design's name; the views' columns in order make `UserRow.values`."""
         self._project = project.replace("-", "_").encode()
         self._views = tuple(views)
@@ -74,9 +74,7 @@ def time_field(view: str) -> bytes:
 class RedisReader:
     """The same, one after the other, for programs that may wait."""
 
-    def __init__(
-        self, url: str, project: str, views: Mapping[str, tuple[str, ...]], *, timeout_s: float = 0.05
-    ) -> None:
+    def __init__(self, url: str, project: str, views: Views, *, timeout_s: float = 0.05) -> None:
         """Connect at the first read; `timeout_s` bounds connecting and each answer."""
         self.layout = Layout(project, views)
         self._client = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
@@ -97,7 +95,7 @@ class RedisStore:
     A connection whose answer did not come in time is dropped: the late answer would be taken for the next user's.
     """
 
-    def __init__(self, url: str, project: str, views: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, url: str, project: str, views: Views) -> None:
         """Open nothing yet: a worker connects at its first read."""
         self._layout = Layout(project, views)
         never = Retry(NoBackoff(), 0)

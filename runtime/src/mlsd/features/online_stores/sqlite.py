@@ -1,41 +1,25 @@
-"""One user's stored values, what may be trusted of them, and Feast's SQLite store read without Feast."""
+"""Feast's SQLite store, read without Feast."""
 
 import sqlite3
 import time
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlsd.core.errors import UserError
-from mlsd.design.sections import MaxAge
+from mlsd.core.home import Home
+from mlsd.design.design import Design
+from mlsd.features.online_stores.base import AHEAD, UserRow, Views
 from mlsd.features.values import decode_hex, entity_key
-from mlsd.problem.problem import Problem
 
 _LATE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT}
+WRITE_WAIT_S = 10.0
 LOOK_S = 1.0  # between two looks at whether the file is still the same
-AHEAD = timedelta(minutes=5)
-"""Clocks of two machines may differ by so much; a row further ahead is from a clock that is wrong."""
-
-
-@dataclass(frozen=True)
-class UserRow:
-    """`values` [U], NaN where nothing is stored; `written` when each view's row was true."""
-
-    values: NDArray[np.float32]
-    written: dict[str, datetime]
-
-
-class Reader(Protocol):
-    """One connection to the online store, used by one thread at a time."""
-
-    def read(self, user_id: int) -> UserRow | None:
-        """Stored values of a user, None for one that no view knows."""
 
 
 def table_name(project: str, view: str) -> str:
@@ -46,9 +30,7 @@ def table_name(project: str, view: str) -> str:
 class UserReader:
     """A read-only connection to the SQLite store; one per thread."""
 
-    def __init__(
-        self, path: Path, project: str, views: Mapping[str, tuple[str, ...]], *, timeout_s: float = 0.05
-    ) -> None:
+    def __init__(self, path: Path, project: str, views: Views, *, timeout_s: float = 0.05) -> None:
         """Connect.
 
         Args:
@@ -138,36 +120,47 @@ class UserReader:
         return places
 
 
-def _mistrusted(written: datetime | None, most_h: float, now: datetime) -> str | None:
-    if written is None:
-        return None
-    if now - written > timedelta(hours=most_h):
-        return "stale"
-    return "future" if written - now > AHEAD else None
+class SqliteOnlineStore:
+    """The state folder's own store: no server to install, one machine."""
 
+    def __init__(self, design: Design, home: Home) -> None:
+        """`design` names the tables, `home` is where the file lies."""
+        self._path, self._project = home.online_store, design.name
 
-def fill(
-    row: UserRow | None,
-    problem: Problem,
-    max_age_h: MaxAge,
-    now: datetime,
-    when_stale: Literal["default", "flag"] = "default",
-) -> tuple[NDArray[np.float32], list[str]]:
-    """Values [U] fit for the model and what was wrong with the stored ones.
+    def feast(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Feast's own SQLite store; nothing of it is secret."""
+        settings = {"type": "sqlite", "path": str(self._path)}
+        return settings, settings
 
-    A view that is older than its max_age_h is not trusted, whatever the store says of it: reason `stale_<view>`, and
-    unless `when_stale` is "flag" its columns get their defaults. One that a wrong clock wrote is reason
-    `future_<view>`, treated alike. A view that was never written gets its defaults silently (a new user has no
-    session yet).
-    """
-    if row is None:
-        return problem.user_defaults.copy(), ["unknown_user"]
-    values, reasons, start = row.values.copy(), [], 0
-    for view, columns in problem.user_views.items():
-        part = slice(start, start + len(columns))
-        start += len(columns)
-        if why := _mistrusted(row.written.get(view), getattr(max_age_h, view), now):
-            reasons.append(f"{why}_{view}")
-            if when_stale == "default":
-                values[part] = np.nan
-    return np.where(np.isnan(values), problem.user_defaults, values), reasons
+    def reader(self, views: Views, *, timeout_s: float) -> UserReader:
+        """A read-only connection.
+
+        Raises:
+            UserError: there is no file yet.
+        """
+        return UserReader(self._path, self._project, views, timeout_s=timeout_s)
+
+    def awaited(self, _: Views) -> None:
+        """A file is read by blocking."""
+
+    def reachable(self) -> AbstractContextManager[None]:
+        """A file is there."""
+        return nullcontext()
+
+    def prepare(self) -> None:
+        """Let servers read while a batch writes."""
+        with closing(sqlite3.connect(self._path, timeout=WRITE_WAIT_S)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+
+    def keep_newest(self, view: str, join_key: str, newest: Mapping[int, datetime], now: datetime) -> int:
+        """Feast lets an older row overwrite a newer one (a batch, what was just pushed): a trigger does not."""
+        table = table_name(self._project, view)
+        # Feast stores naive UTC as if it were local time.
+        latest = (now + AHEAD).astimezone(UTC).replace(tzinfo=None).timestamp()
+        forget = f'DELETE FROM "{table}" WHERE entity_key = ? AND event_ts > ?'  # noqa: S608
+        with closing(sqlite3.connect(self._path, timeout=WRITE_WAIT_S)) as connection, connection:
+            connection.execute(
+                f'CREATE TRIGGER IF NOT EXISTS "keep_newest_{table}" BEFORE UPDATE ON "{table}" '
+                "WHEN NEW.event_ts < OLD.event_ts BEGIN SELECT RAISE(IGNORE); END"
+            )
+            return sum(connection.execute(forget, (entity_key(join_key, key), latest)).rowcount > 0 for key in newest)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from mlsd.core import clock
 from mlsd.design.design import Design
 from mlsd.features.items import ItemStore, item_rows
-from mlsd.features.online_stores.sqlite import UserRow, fill
+from mlsd.features.online_stores.base import UserRow
+from mlsd.features.user_values import fill
 from mlsd.models.scoring import Bundle
 from mlsd.problem.problem import Problem
 from mlsd.serving.faults import HEALTHY, NO_FAULTS, FaultBoard

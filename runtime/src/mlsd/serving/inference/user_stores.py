@@ -1,15 +1,14 @@
-"""Which online store this process reads: Redis when `$MLSD_REDIS_URL` is set, else the SQLite file."""
+"""How this process reads the online store that the design names."""
 
 import logging
 from collections.abc import Callable
 
 from mlsd.core.home import Home
 from mlsd.design.design import Design
-from mlsd.features.online_stores.address import redis_url
-from mlsd.features.online_stores.sqlite import UserReader
+from mlsd.features.online_stores.base import Awaited, online_store
 from mlsd.problem.problem import Problem
 from mlsd.serving.dispatch.circuit_breaker import Breaker
-from mlsd.serving.inference.users import Awaited, Blocking, UserStore
+from mlsd.serving.inference.users import Blocking, UserStore
 
 LOGGER = logging.getLogger("mlsd.users")
 SHARE = 0.9
@@ -17,12 +16,11 @@ SHARE = 0.9
 
 
 def _store(design: Design, home: Home, problem: Problem, deadline_s: float) -> Awaited | Blocking:
-    url = redis_url()
-    if url is None:
-        return Blocking(lambda: UserReader(home.online_store, design.name, problem.user_views, timeout_s=deadline_s))
-    from mlsd.features.online_stores.redis import RedisStore
-
-    return RedisStore(url, design.name, problem.user_views)
+    store = online_store(design, home)
+    awaited = store.awaited(problem.user_views)
+    if awaited is not None:
+        return awaited
+    return Blocking(lambda: store.reader(problem.user_views, timeout_s=deadline_s))
 
 
 def open_users(
@@ -31,7 +29,7 @@ def open_users(
     """The users' stored values, read within the features hop; `told` hears when the breaker opens and closes.
 
     Raises:
-        UserError: `$MLSD_REDIS_URL` is not an address of Redis.
+        UserError: the store's address is missing, or is not one.
     """
     deadline_ms = SHARE * design.latency.hops_ms.features
     settings = design.serving.store_breaker

@@ -8,9 +8,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
-from mlsd.features.online_stores.sqlite import Reader, UserRow
+from mlsd.features.online_stores.base import Awaited, Reader, UserRow
 from mlsd.serving.dispatch.circuit_breaker import Breaker
 
 HANGS_S = 1.0
@@ -20,13 +19,6 @@ Row = UserRow | None
 
 class CircuitOpenError(Exception):
     """Not asked: the store failed too often just now."""
-
-
-class Awaited(Protocol):
-    """An online store that the event loop reads."""
-
-    def begin(self, user_id: int) -> "asyncio.Future[Row] | None":
-        """Start a read; None if too many are under way. Cancelling it frees what it holds."""
 
 
 class Blocking:

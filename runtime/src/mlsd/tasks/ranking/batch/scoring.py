@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsd.design.design import Design
-from mlsd.features.online_stores.sqlite import fill
 from mlsd.features.snapshot import Snapshot
+from mlsd.features.user_values import fill
 from mlsd.models.scoring import Bundle
 from mlsd.problem.problem import Problem
 from mlsd.tasks.ranking.batch.table import Meta, user_record
