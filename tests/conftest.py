@@ -1,6 +1,7 @@
 """A clean copy of the template, and bakes of it that leave nothing in the user's own folders."""
 
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,9 @@ PROJECT = ROOT / "{{cookiecutter.__project_slug.0}}"
 RUNTIME = ROOT / "runtime"
 RENDERED = {"design.yaml", "pyproject.toml", "README.md", "LICENSE"}
 sys.path[:0] = [str(RUNTIME / "src"), str(PROJECT / "src")]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for a job in the background; children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Bake = Callable[..., Path]
 
