@@ -16,7 +16,7 @@ from mlsd.design.design import Design
 from mlsd.evaluation.calibration import Calibration
 from mlsd.features.snapshot import write
 from mlsd.models.bundle import Manifest, save_bundle, sha256
-from mlsd.models.scoring import Linear
+from mlsd.models.engines.linear import Linear
 from mlsd.prediction_log.framing import frame
 from mlsd.prediction_log.record import Record, encode
 from mlsd.problem.problem import Problem
@@ -27,7 +27,7 @@ POOL = 40
 START = datetime(2026, 3, 3, 9, tzinfo=UTC)
 
 
-def _bundle(problem: Problem, created_at: datetime, design: Design) -> tuple[Manifest, str]:
+def _bundle(problem: Problem, created_at: datetime, design: Design, pack_sha256: str) -> tuple[Manifest, str]:
     width = len(problem.feature_names)
     weights = np.zeros(width)
     weights[problem.feature_names.index("item_ctr")] = 1.0
@@ -48,6 +48,7 @@ def _bundle(problem: Problem, created_at: datetime, design: Design) -> tuple[Man
         tables_digest="0" * 12,
         design_digest=design.digest,
         code_version="test",
+        pack_sha256=pack_sha256,
         metrics={},
         reference={},
     )
@@ -61,6 +62,7 @@ class LiveTraffic:
     home: Home
     problem: Problem
     design: Design
+    pack_sha256: str = ""
     release_id: int = 0
     digest: str = ""
     sent: list[Record] = field(default_factory=list)
@@ -68,7 +70,7 @@ class LiveTraffic:
 
     def __post_init__(self) -> None:
         clock.set_world_time(START)
-        manifest, text = _bundle(self.problem, START - timedelta(days=1), self.design)
+        manifest, text = _bundle(self.problem, START - timedelta(days=1), self.design, self.pack_sha256)
         folder = self.home.models / "new"
         self.digest = save_bundle(folder, manifest, text)
         folder.rename(self.home.models / f"1-{self.digest[:12]}")

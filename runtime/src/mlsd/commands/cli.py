@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlsd.problem.context import Context
 
 
+OF_A_RELEASE = ("monitor", "batch", "explain")  # they run with the pack of the release that they look at
 DEMO_HELP = "the whole loop, in order, on this machine"
 HELP = {name: step.help for name, step in STEPS.items()} | {"demo": DEMO_HELP}
 EPILOG = "Exit codes: 0 all passed, 1 a check failed, 2 bad input, 3 inconclusive (nothing learnt), 130 interrupted."
@@ -91,7 +92,12 @@ def main(argv: list[str] | None = None) -> int:
         warnings.simplefilter("ignore")  # of libraries, about themselves
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        return console.run(load_context(), _work(args), args)
+        context = load_context()
+        if args.command in OF_A_RELEASE:
+            from mlsd.commands.release_pack import follow
+
+            follow(context, args.command, getattr(args, "request_id", None), sys.argv[1:] if argv is None else argv)
+        return console.run(context, _work(args), args)
     except UserError as error:
         print(f"mlsd {args.command}: {error}", file=sys.stderr)
         return 2

@@ -14,7 +14,8 @@ def _sources(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
-def _digest(folder: Path) -> str:
+def digest_of(folder: Path) -> str:
+    """Of a pack's sources, names and contents: 64 hexadecimal digits."""
     total = hashlib.sha256()
     for path in _sources(folder):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -29,7 +30,7 @@ def keep(home: Home, pack: str) -> str:
         Their digest, 64 hexadecimal digits, by which `kept` finds the copy.
     """
     folder = pack_folder(pack)
-    digest = _digest(folder)
+    digest = digest_of(folder)
     place = home.packs / digest
     if not place.exists():
         home.packs.mkdir(parents=True, exist_ok=True)

@@ -121,10 +121,20 @@ def store(home: Home, reference: Reference) -> None:
     write_json(path_of(home, reference.release_id), reference.model_dump(mode="json"))
 
 
+def _require_same_features(stored: Reference, problem: Problem, path: Path) -> None:
+    found, expected = set(stored.columns), {*problem.feature_names, SCORE}
+    if found != expected:
+        raise UserError(
+            f"{path}: found the features of another pack, expected this one's; they differ in "
+            f"{', '.join(sorted(found ^ expected))}: the release keeps no pack of its own, so watch the next one"
+        )
+
+
 def of_release(release: Release, home: Home, problem: Problem, design: Design) -> Reference | None:
     """The stored reference; else the release's first requests as champion become it, once there are enough."""
     stored = load(home, release.id, release.model_digest)
     if stored:
+        _require_same_features(stored, problem, path_of(home, release.id))
         return stored
     first = list(islice(live(home, release.id, release.since), REQUESTS))
     if len(first) < REQUESTS:
