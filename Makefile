@@ -48,7 +48,7 @@ lint: $(READY) $(BUILD)/design.yaml
 	@cd runtime && $(IN_PLACE) "$(VENV)/bin/ruff" format --check --quiet src tests
 	@cd runtime && $(IN_PLACE) "$(VENV)/bin/mypy"
 	@cd runtime && $(IN_PLACE) "$(VENV)/bin/lint-imports" --no-cache --no-logo >"$(BUILD)/rooms.txt" || { cat "$(BUILD)/rooms.txt"; exit 1; }
-	@cd runtime && PYTHONPATH=tests "$(VENV)/bin/python" -m support.words src
+	@cd runtime && $(HERE) PYTHONPATH=src:tests "$(VENV)/bin/python" -m support.words src
 	@cd "$(PROJECT)" && $(IN_PLACE) "$(VENV)/bin/ruff" check --quiet src tests loadtests
 	@cd "$(PROJECT)" && $(IN_PLACE) "$(VENV)/bin/ruff" format --check --quiet src tests loadtests
 	@cd "$(PROJECT)" && $(IN_PLACE) "$(VENV)/bin/mypy"

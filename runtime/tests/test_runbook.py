@@ -8,6 +8,7 @@ import pytest
 
 from mlsd.commands.cli import _parser
 from support.paths import PROJECT, SOURCE
+from support.syntax import parsed
 
 TEXT = (PROJECT / "docs" / "runbook.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
@@ -20,7 +21,7 @@ REASON = re.compile(
 def _strings(*places: str) -> set[str]:
     """Every string constant in these modules and packages."""
     files = [file for place in places for file in sorted((SOURCE / "mlsd" / place).rglob("*.py"))]
-    trees = [ast.walk(ast.parse(file.read_text(encoding="utf-8"))) for file in files]
+    trees = [ast.walk(parsed(file.read_text(encoding="utf-8"))) for file in files]
     return {str(n.value) for nodes in trees for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 
 

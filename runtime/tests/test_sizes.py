@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import median
 
 from support.paths import PROJECT, SOURCE
+from support.syntax import parsed
 
 MAX_MODULE, MAX_MEDIAN, MAX_FUNCTION, MAX_FOLDER = 250, 80, 40, 12
 
@@ -26,7 +27,7 @@ def test_modules_are_short() -> None:
 def test_functions_are_short() -> None:
     long = []
     for path in modules(SOURCE, PROJECT / "src", PROJECT / "loadtests"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 if lines > MAX_FUNCTION:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.paths import PROJECT, RUNTIME, SOURCE
+from support.syntax import parsed
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +41,7 @@ def _is_validator(node: ast.stmt) -> bool:
 
 def without_fields(source: str, sections: set[str]) -> tuple[str, set[Field]]:
     """Take every field that is not itself a section, and the validators, out of the classes of a module."""
-    module, fields = ast.parse(source), set()
+    module, fields = parsed(source), set()
     for section in (node for node in module.body if isinstance(node, ast.ClassDef)):
         kept: list[ast.stmt] = [ast.Pass()]
         for node in section.body:
@@ -57,10 +58,10 @@ def without_fields(source: str, sections: set[str]) -> tuple[str, set[Field]]:
 
 def without_prose(source: str) -> str:
     """Empty the functions that only print the design."""
-    module = ast.parse(source)
+    module = parsed(source)
     for node in module.body:
         if isinstance(node, ast.FunctionDef) and node.name in PROSE:
-            node.body = [ast.parse("raise NotImplementedError").body[0]]
+            node.body = [parsed("raise NotImplementedError").body[0]]
     return ast.unparse(module)
 
 
@@ -68,7 +69,7 @@ def unused_fields(source: Path) -> set[Field]:
     """Fields of the design that no code in `source` reads; the files of the sections are changed."""
     package = source / "mlsd"
     texts = {name: (package / name).read_text(encoding="utf-8") for name in SECTIONS}
-    sections = {n.name for text in texts.values() for n in ast.parse(text).body if isinstance(n, ast.ClassDef)}
+    sections = {n.name for text in texts.values() for n in parsed(text).body if isinstance(n, ast.ClassDef)}
     fields: set[Field] = set()
     for name, text in texts.items():
         changed, found = without_fields(text, sections)

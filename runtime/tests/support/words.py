@@ -6,6 +6,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+from support.syntax import parsed
+
 TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 MODULE_ONLY = {"step"}  # a good word for a variable, and no name for a file
 
@@ -36,7 +38,7 @@ def private_words(folder: Path) -> list[str]:
     for path in sorted(folder.rglob("*.py")):
         if path.stem in TABLE["names"]:
             found.append(f"{path}: a module called {path.stem}, expected {TABLE['names'][path.stem]}")
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = parsed(path.read_text(encoding="utf-8"))
         lines = {(line, name): word for line, name in _names(tree) if (word := standard(name))}
         found += [f"{path}:{line}: found {name}, expected {word}" for (line, name), word in sorted(lines.items())]
     return found

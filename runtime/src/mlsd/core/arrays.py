@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_ONE_AT_A_TIME = threading.Lock()
+BUILDING_TREES = threading.Lock()
 _TORN = (ValueError, KeyError, TypeError, EOFError, SyntaxError, TokenError)
 
 
@@ -28,7 +28,7 @@ def read(path: Path, *, mapped: bool = False) -> NDArray[Any]:
         ValueError: not an array, or a torn one.
     """
     try:
-        with _ONE_AT_A_TIME:
+        with BUILDING_TREES:
             return np.asanyarray(np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False))
     except _TORN as error:
         raise ValueError(f"{path.name}: {error}") from None
@@ -37,7 +37,7 @@ def read(path: Path, *, mapped: bool = False) -> NDArray[Any]:
 def read_all(path: Path) -> dict[str, NDArray[Any]]:
     """Every array of an .npz file by its name; errors as for `read`."""
     try:
-        with _ONE_AT_A_TIME, np.load(path, allow_pickle=False) as archive:
+        with BUILDING_TREES, np.load(path, allow_pickle=False) as archive:
             return dict(archive)
     except _TORN as error:
         raise ValueError(f"{path.name}: {error}") from None

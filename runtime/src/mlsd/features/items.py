@@ -50,7 +50,10 @@ class ItemStore:
         self._home, self._problem, self._most_bytes = home, problem, most_bytes
         self._refused = Backoff()
         self.snapshot = self._load()
-        poll(self._look, POLL_S, LOGGER, lambda: f"snapshot {self.snapshot.version} stays in use")
+        poll(self._look, POLL_S, LOGGER, self._stays)
+
+    def _stays(self) -> str:
+        return f"snapshot {self.snapshot.version} stays in use"
 
     def _load(self) -> Snapshot:
         started, folder = time.perf_counter(), self._home.snapshots / current_version(self._home)

@@ -37,6 +37,31 @@ def test_the_first_look_can_be_the_callers_own() -> None:
     assert threads == [threading.current_thread()]
 
 
+class Looker:
+    """Something that looks for news and says what a failed look means."""
+
+    def __init__(self, looked: threading.Event) -> None:
+        """Say by `looked` that a look was made."""
+        self._looked = looked
+
+    def look(self) -> None:
+        self._looked.set()
+
+    def meaning(self) -> str:
+        return "the old one stays"
+
+
+def test_the_thread_ends_with_the_object_that_it_looks_for() -> None:
+    looked, logger = threading.Event(), logging.getLogger("mlsd.test.ends")
+    looker = Looker(looked)
+    poll(looker.look, 0.01, logger, looker.meaning)
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == logger.name)
+    assert looked.wait(20) and thread.is_alive()
+    del looker
+    thread.join(20)
+    assert not thread.is_alive()
+
+
 def test_what_was_refused_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = Backoff()
     assert not refused.holds("a")
