@@ -3,7 +3,7 @@
 import pytest
 
 from mlsd.core.errors import UserError
-from mlsd.design.components import MODEL_FAMILIES, family, load, unknown
+from mlsd.design.components import ENGINES, MODEL_FAMILIES, family, known_engine, load, unknown
 from mlsd.design.design import Design
 from mlsd.training.families import every_fit, training_family
 
@@ -25,3 +25,15 @@ def test_every_family_can_be_fitted_and_parsed(design: Design, name: str) -> Non
 def test_the_simplest_comes_first(design: Design) -> None:
     assert next(iter(MODEL_FAMILIES)) == "logistic_regression"
     assert len(every_fit(design, ("a",))) == 3
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_can_be_named_and_opened(name: str) -> None:
+    assert known_engine(name) == name
+    assert callable(load(ENGINES[name]))
+
+
+def test_an_engine_that_is_none_is_told_all_and_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"found 'leaves', expected one of auto, lightgbm, remote, lleaves, onnx, .*"):
+        known_engine("leaves")
+    assert known_engine("auto") == "auto"

@@ -3,7 +3,7 @@
 Modules are named, not imported: designs and manifests are validated without LightGBM or a client of Redis.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -55,7 +55,18 @@ ONLINE_STORES: dict[str, str] = {
 """What `features.online_store` of the design may name: a `mlsd.features.online_stores.base.OnlineStore`."""
 
 
-def unknown(name: str, registry: Mapping[str, object]) -> str:
+ENGINES: dict[str, str] = {
+    "lleaves": "mlsd.models.engines.compiled:open_engine",
+    "onnx": "mlsd.models.engines.onnx:open_engine",
+    "onnx_int8": "mlsd.models.engines.onnx:open_engine",
+}
+"""What scores a model beside its family's native engine: (name, folder of the bundle, manifest, home) -> an engine."""
+
+ENGINE_SETTINGS = ("auto", "lightgbm", "remote")
+"""What `serving.engine` may say beside these: the fastest equal one, the native one, one in another process."""
+
+
+def unknown(name: str, registry: Collection[str]) -> str:
     """What to say of a name that is none: all that are, the nearest first."""
     nearest = get_close_matches(name, registry, n=1, cutoff=0.5)
     hint = f", nearest {nearest[0]!r}" if nearest else ""
@@ -70,6 +81,17 @@ def known_store(name: str) -> str:
     """
     if name not in ONLINE_STORES:
         raise ValueError(unknown(name, ONLINE_STORES))
+    return name
+
+
+def known_engine(name: str) -> str:
+    """What `serving.engine` says, if it can.
+
+    Raises:
+        ValueError: there is no such engine; the message lists those there are.
+    """
+    if name not in (choices := (*ENGINE_SETTINGS, *ENGINES)):
+        raise ValueError(unknown(name, choices))
     return name
 
 

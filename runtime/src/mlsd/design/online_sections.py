@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from mlsd.design.components import known_engine
 from mlsd.design.sections import LARGEST, Count, FailureRate, NotNegative, Part, Positive, Psi, Rate, Share
 
 
@@ -63,7 +64,7 @@ class Serving(Part):
     """Step 5: the request path."""
 
     workers: Count
-    engine: Literal["auto", "lightgbm", "lleaves", "onnx", "onnx_int8", "remote"]
+    engine: Annotated[str, AfterValidator(known_engine)]
     remote: Remote | None
     cold_start: ColdStart
     store_breaker: StoreBreaker

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlsd.design.components import family
-from mlsd.models.bundle import read_bundle, read_export
+from mlsd.design.components import ENGINES, family, load
+from mlsd.models.bundle import read_bundle
 from mlsd.models.engines import benchmark, compiled
 from mlsd.models.engines.base import EngineUnavailable
-from mlsd.models.engines.onnx import FILES, Onnx
 from mlsd.models.scoring import Bundle, fitted, load_scorer
 
 if TYPE_CHECKING:
@@ -29,13 +28,13 @@ def choose(settings: Serving, manifest: Manifest, folder: Path) -> str:
     """
     if settings.remote is not None:
         return settings.remote.protocol
-    if settings.engine in FILES:
+    if settings.engine in ENGINES and settings.engine != COMPILED:
         return settings.engine
     found_family = family(manifest.family)
     native = found_family.native
     if settings.engine == "lightgbm" or not found_family.compiles:
         return native
-    if settings.engine == "auto" and (found := benchmark.read(folder)) and found.best in (native, *FILES):
+    if settings.engine == "auto" and (found := benchmark.read(folder)) and found.best in (native, *ENGINES):
         return found.best
     return COMPILED
 
@@ -53,10 +52,8 @@ def load_engine(name: str, folder: Path, digest: str, home: Home, *, threads: in
     engine: Engine
     if name == family(manifest.family).native:
         engine = load_scorer(manifest.family, text, threads=threads)
-    elif name == COMPILED:
-        engine = compiled.load(folder / manifest.model_file, manifest.model_sha256, home.engines)
-    elif name in FILES:
-        engine = Onnx(name, read_export(folder, manifest, FILES[name]))
+    elif name in ENGINES:
+        engine = load(ENGINES[name])(name, folder, manifest, home)
     else:
         raise EngineUnavailable(f"{folder}: engine {name!r} does not score a {manifest.family} model here")
     return fitted(folder, Bundle(manifest, found, engine))

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlsd.core.home import Home
+    from mlsd.models.bundle import Manifest
+
 COMPILE_S = 300.0
 """Most seconds of one compilation: 150 trees take 3, 500 take 16."""
 
@@ -69,6 +72,11 @@ def load(text: Path, model_sha256: str, engines: Path) -> Compiled:
     if not difference <= EQUAL:
         raise EngineUnavailable(f"{path}: differs from LightGBM by {difference:g}, not used")
     return engine
+
+
+def open_engine(_: str, folder: Path, manifest: Manifest, home: Home) -> Compiled:
+    """The object compiled from a bundle's trees; errors as for `load`."""
+    return load(folder / manifest.model_file, manifest.model_sha256, home.engines)
 
 
 def make(text: Path, model_sha256: str, engines: Path, *, timeout_s: float = COMPILE_S, niceness: int = 0) -> None:

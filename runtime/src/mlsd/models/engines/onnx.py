@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlsd.models.bundle import Export, ModelRefused
+from mlsd.models.bundle import Export, Manifest, ModelRefused, read_export
 from mlsd.models.engines.base import EngineUnavailable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
+    from mlsd.core.home import Home
+
 INPUT, OUTPUT = "matrix", "raw"
-FILES: dict[str, Export] = {"onnx": "model.onnx", "onnx_int8": "model.int8.onnx"}
+FILES: dict[str, Export] = {"onnx": "model.onnx", "onnx_int8": "model.int8.onnx"}  # by the engine's name
 
 
 class Onnx:
@@ -55,3 +59,13 @@ class Onnx:
         found = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(matrix)})[0]
         raw: NDArray[np.float64] = np.asarray(found, np.float64).reshape(len(matrix))
         return raw
+
+
+def open_engine(name: str, folder: Path, manifest: Manifest, _: Home) -> Onnx:
+    """The graph of a bundle that this engine runs.
+
+    Raises:
+        EngineUnavailable: ONNX Runtime is not installed here.
+        ModelRefused: the bundle has no such graph, or it is damaged or altered.
+    """
+    return Onnx(name, read_export(folder, manifest, FILES[name]))
