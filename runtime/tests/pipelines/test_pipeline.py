@@ -14,6 +14,7 @@ from mlsd.core.home import Home, write_json
 from mlsd.design.design import Design
 from mlsd.pipelines import component_bodies, local_run
 from mlsd.pipelines.graph import compile_pipeline
+from mlsd.pipelines.run import Outcome, Run, read_outcome
 from mlsd.problem.problem import load_problem
 from mlsd.registry import registry
 from mlsd.training.gating.winner import InService
@@ -34,12 +35,12 @@ def quick(design: Design, **changes: object) -> Design:
     return Design.model_validate(content)
 
 
-def start(home: Home, design: Design) -> component_bodies.Run:
+def start(home: Home, design: Design) -> Run:
     home.root.mkdir(parents=True, exist_ok=True)
     folder = home.root / "pipelines" / "1"
     folder.mkdir(parents=True)
     write_json(folder / "design.yaml", design.model_dump(mode="json"))
-    return component_bodies.Run(home=str(home.root), design=str(folder / "design.yaml"), folder=str(folder))
+    return Run(home=str(home.root), design=str(folder / "design.yaml"), folder=str(folder))
 
 
 def frame_of(home: Home, design: Design, frame: pd.DataFrame | None = None) -> str:
@@ -50,9 +51,9 @@ def frame_of(home: Home, design: Design, frame: pd.DataFrame | None = None) -> s
     return str(path)
 
 
-def fit(run: component_bodies.Run, frame: str, window_start: str = "", champion: str = "") -> component_bodies.Outcome:
+def fit(run: Run, frame: str, window_start: str = "", champion: str = "") -> Outcome:
     component_bodies.train(run, frame, "0123456789ab", window_start, champion)
-    return component_bodies.read_outcome(Path(run.folder))
+    return read_outcome(Path(run.folder))
 
 
 def test_the_compiled_pipeline_is_kubeflow_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +84,7 @@ def test_train_and_register_leave_champion_and_challenger(home: Home, design: De
     found = {alias: entry for entry in registry.versions(home, wanted) for alias in entry.aliases}
     assert {alias: entry.version for alias, entry in found.items()} == versions
     assert set(versions) == {"champion", "challenger"}
-    assert found["champion"].digest == outcome.rungs[2].digest
+    assert found["champion"].digest == outcome.candidates[2].digest
     for entry in found.values():
         assert (home.models / f"{entry.version}-{entry.digest[:12]}" / "manifest.json").exists()
 
@@ -103,7 +104,7 @@ def test_with_a_model_in_service_the_new_one_is_only_a_challenger(home: Home, de
     run = start(home, wanted)
     path = frame_of(home, wanted)
     first = fit(run, path)
-    logistic = first.rungs[1]
+    logistic = first.candidates[1]
     kept = home.root / "kept"
     Path(str(logistic.bundle)).rename(kept)
     held = InService(version=1, folder=str(kept), digest=str(logistic.digest))
@@ -112,7 +113,7 @@ def test_with_a_model_in_service_the_new_one_is_only_a_challenger(home: Home, de
     assert outcome.choice.champion is None and outcome.choice.challenger is not None
 
 
-def missed(outcome: component_bodies.Outcome) -> list[str]:
+def missed(outcome: Outcome) -> list[str]:
     return [check.name for check in outcome.checks if not check.passed]
 
 
@@ -131,7 +132,7 @@ def test_an_empty_tiny_or_one_class_slice_trains_nothing(
     frame["label"] = (np.arange(rows) < positives).astype(np.int8)
     with pytest.raises(GateError, match=name):
         component_bodies.train(run, frame_of(home, wanted, frame), "0123456789ab", "", "")
-    assert name in missed(component_bodies.read_outcome(Path(run.folder)))
+    assert name in missed(read_outcome(Path(run.folder)))
     assert json.loads((Path(run.folder) / "error.json").read_text())["kind"] == "gate"
     assert not home.mlflow.exists()
 
@@ -152,9 +153,9 @@ def test_models_that_are_too_slow_are_refused_however_accurate(home: Home, desig
     """4.06: the trees rank better than anything else and are over the budget."""
     wanted = quick(design, latency__hops_ms__inference=0.5, training__trees=100)
     outcome = fit(start(home, wanted), frame_of(home, wanted))
-    _, logistic, *trees = outcome.rungs
-    assert all(rung.ndcg10 > logistic.ndcg10 for rung in trees)
-    assert all(not rung.passed and "candidates, p99" in rung.reason for rung in trees)
+    _, logistic, *trees = outcome.candidates
+    assert all(candidate.ndcg10 > logistic.ndcg10 for candidate in trees)
+    assert all(not candidate.passed and "candidates, p99" in candidate.reason for candidate in trees)
     assert {outcome.choice.champion, outcome.choice.challenger} <= {logistic.name, None}
 
 

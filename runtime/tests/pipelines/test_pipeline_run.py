@@ -42,10 +42,14 @@ def test_the_pipeline_runs_here_from_the_tables_to_the_registry(
     """4.14, 4.02: the very graph that compiles; NDCG@10 of each family and its difference to popularity are told."""
     home, result = trained
     assert result.passed, result.checks
-    ladder = result.details["ladder"]
-    assert isinstance(ladder, list) and [row["family"] for row in ladder][:2] == ["popularity", "logistic_regression"]
+    leaderboard = result.details["leaderboard"]
+    assert isinstance(leaderboard, list) and [row["family"] for row in leaderboard][:2] == [
+        "popularity",
+        "logistic_regression",
+    ]
     assert all(
-        {"ndcg10", "ndcg10_ci", "lift", "lift_ci", "p99_ms", "slices", "passed", "reason"} <= set(row) for row in ladder
+        {"ndcg10", "ndcg10_ci", "lift", "lift_ci", "p99_ms", "slices", "passed", "reason"} <= set(row)
+        for row in leaderboard
     )
     assert result.checks[0].name == "NDCG@10 over popularity"
     by_alias = {alias: entry for entry in registry.versions(home, small_design) for alias in entry.aliases}

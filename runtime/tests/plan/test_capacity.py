@@ -1,4 +1,4 @@
-"""The queueing model against a simulated queue, the ladder of rates, the plan from what was measured (5.15)."""
+"""The queueing model against a simulated queue, the load curve of rates, the plan from what was measured (5.15)."""
 
 import heapq
 import math
@@ -14,7 +14,8 @@ from mlsd.design.design import Design
 from mlsd.loadtest import knee
 from mlsd.loadtest.summary import Latencies, LoadSummary
 from mlsd.plan import measured as plan_measured
-from mlsd.plan.capacity import Curve, LoadStage, need, predict, read_curve
+from mlsd.plan.capacity import need, predict
+from mlsd.plan.load_curve import LoadCurve, LoadStage, path_of, read_curve, record
 from mlsd.plan.queueing import Service, erlang_c, most_rps, quantile_ms
 
 MEAN_MS = 10.0
@@ -82,29 +83,29 @@ def test_the_highest_rate_is_where_the_budget_ends() -> None:
     assert most_rps(service(SERVICE_MS["constant"]), 2, MEAN_MS / 2, 0.7) == 0.0
 
 
-def rung(rps: float, p99_ms: float, broke: str = "", **changes: Any) -> LoadStage:
+def stage(rps: float, p99_ms: float, broke: str = "", **changes: Any) -> LoadStage:
     content = {"sent": 1000, "answered_rps": rps, "shed": 0, "errors": 0, "p50_ms": p99_ms / 3, "lag_p99_ms": 1.0}
     content |= {"server_cpu_ms": 8.0, "edge_cpu_ms": 0.5, "client_cpu_ms": 1.5, "largest_mib": 200.0, "other_work": 0.0}
     return LoadStage.model_validate(content | {"rps": rps, "p99_ms": p99_ms, "broke": broke} | changes)
 
 
-def measured(**changes: Any) -> Curve:
-    """A ladder as a machine would show it that is the simulated queue: two workers of 10 ms a request in all."""
+def measured(**changes: Any) -> LoadCurve:
+    """A load curve as a machine would show it that is the simulated queue: two workers of 10 ms a request in all."""
     times = SERVICE_MS["lognormal"]
     rates = (40.0, 80.0, 120.0, 160.0, 250.0)
-    rungs = [
-        rung(
+    stages = [
+        stage(
             rps, float(np.quantile(simulated(times, 2, rps, longest_wait_ms=100.0)[0], 0.99)), "x refused" * (rps > 200)
         )
         for rps in rates
     ]
     points = np.quantile(times, (np.arange(199) + 0.5) / 199).tolist()
     content = {"workers": 2, "cores": 2, "candidates": 500, "max_queue_ms": 100.0, "answer_ms": points}
-    return Curve.model_validate(content | {"service_ms": points, "rungs": rungs} | changes)
+    return LoadCurve.model_validate(content | {"service_ms": points, "stages": stages} | changes)
 
 
 def test_the_model_is_held_against_the_measured_curve() -> None:
-    """Each rung of a curve of known service time within 15 %, overload with refusals included."""
+    """Each stage of a curve of known service time within 15 %, overload with refusals included."""
     found = predict(measured())
     assert [row.load for row in found] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.25])
     assert max(abs(row.error) for row in found) < 0.15
@@ -119,7 +120,7 @@ def test_replicas_keep_load_and_budget_with_one_to_spare(design: Design) -> None
     assert found.load <= 0.7
     assert found.p99_ms < design.latency.service_ms
     assert found.memory_mib == 2 * 200.0
-    cheaper = need(design, measured(rungs=[rung(40.0, 20.0, server_cpu_ms=4.0)]))
+    cheaper = need(design, measured(stages=[stage(40.0, 20.0, server_cpu_ms=4.0)]))
     assert cheaper.replicas < found.replicas * 0.6
 
 
@@ -129,11 +130,11 @@ def test_a_request_that_alone_misses_the_budget_has_no_plan(design: Design) -> N
         need(design, measured(answer_ms=slow))
 
 
-def stored(home: Home, curve: Curve) -> None:
-    write_json(home.results / "load_knee.json", {"details": curve.model_dump(mode="json")})
+def stored(home: Home, curve: LoadCurve) -> None:
+    record(home, curve)
 
 
-def failed(design: Design, home: Home, curve: Curve) -> set[str]:
+def failed(design: Design, home: Home, curve: LoadCurve) -> set[str]:
     stored(home, curve)
     return {check.name for check in plan_measured.run(design, home).checks if not check.passed}
 
@@ -148,10 +149,10 @@ def test_the_plan_from_a_measured_curve(design: Design, home: Home) -> None:
 
 
 def test_the_plan_fails_on_a_replica_too_small_and_on_a_model_that_does_not_fit(design: Design, home: Home) -> None:
-    large = [rung(40.0, 25.0, largest_mib=600.0)]
-    assert failed(design, home, measured(rungs=large)) == {"memory of a replica"}
-    elsewhere = [rung(40.0, 25.0), rung(120.0, 100.0)]  # measured, but not what such a queue does
-    assert failed(design, home, measured(rungs=elsewhere)) == {"the model against the measured curve"}
+    large = [stage(40.0, 25.0, largest_mib=600.0)]
+    assert failed(design, home, measured(stages=large)) == {"memory of a replica"}
+    elsewhere = [stage(40.0, 25.0), stage(120.0, 100.0)]  # measured, but not what such a queue does
+    assert failed(design, home, measured(stages=elsewhere)) == {"the model against the measured curve"}
 
 
 @pytest.mark.parametrize(("factor", "fits"), [(0.4, True), (3.0, False)])
@@ -159,51 +160,53 @@ def test_one_rate_seen_faster_than_foretold_is_noise_and_one_far_slower_is_not(
     factor: float, fits: bool, design: Design, home: Home
 ) -> None:
     """The model may be too careful at one rate; too bold at any rate it would plan too few replicas."""
-    rungs = measured().rungs
-    rungs[2] = rung(rungs[2].rps, factor * rungs[2].p99_ms)
-    assert failed(design, home, measured(rungs=rungs)) == (set() if fits else {"the model against the measured curve"})
+    stages = measured().stages
+    stages[2] = stage(stages[2].rps, factor * stages[2].p99_ms)
+    assert failed(design, home, measured(stages=stages)) == (
+        set() if fits else {"the model against the measured curve"}
+    )
 
 
-def test_a_ladder_of_other_requests_is_no_plan(design: Design, home: Home) -> None:
+def test_a_load_curve_of_other_requests_is_no_plan(design: Design, home: Home) -> None:
     stored(home, measured(candidates=100))
-    with pytest.raises(UserError, match=r"load_knee\.json: measured with 100 candidates, expected 500; run"):
+    with pytest.raises(UserError, match=r"load_curve\.json: measured with 100 candidates, expected 500; run"):
         plan_measured.run(design, home)
 
 
 def test_without_a_measurement_the_plan_says_what_to_run(design: Design, home: Home) -> None:
-    with pytest.raises(UserError, match=r"load_knee\.json: not found; run `mlsd up`, then `mlsd load --find-knee`"):
+    with pytest.raises(UserError, match=r"load_curve\.json: not found; run `mlsd up`, then `mlsd load --find-knee`"):
         plan_measured.run(design, home)
-    write_json(home.results / "load_knee.json", {"details": {"rungs": "many"}})
-    with pytest.raises(UserError, match=r"load_knee\.json: not a ladder of rates"):
+    write_json(path_of(home), {"stages": "many"})
+    with pytest.raises(UserError, match=r"load_curve\.json: stages: "):
         read_curve(design, home)
-    stored(home, measured(rungs=[rung(40.0, 900.0, "p99 900 ms")]))
+    stored(home, measured(stages=[stage(40.0, 900.0, "p99 900 ms")]))
     with pytest.raises(UserError, match="no rate held"):
         read_curve(design, home)
 
 
 def climb_to(limit: float) -> knee.Climb:
     fine = Latencies(count=1000, p50_ms=1.0, p99_ms=2.0)
-    return lambda rps: knee.StageOutcome(rung(rps, 5.0, "p99 900 ms" * (rps > limit)), fine, fine)
+    return lambda rps: knee.StageOutcome(stage(rps, 5.0, "p99 900 ms" * (rps > limit)), fine, fine)
 
 
 @pytest.mark.parametrize("limit", [30.0, 81.0, 333.0, 5000.0])
-def test_the_ladder_finds_the_knee(limit: float) -> None:
-    """From above or below, to 6 %, with at most 20 rungs."""
-    seen = knee.ladder(80.0, climb_to(limit))
-    held = [each.rung.rps for each in seen if not each.rung.broke]
+def test_the_stages_find_the_knee(limit: float) -> None:
+    """From above or below, to 6 %, with at most 20 stages."""
+    seen = knee.stages(80.0, climb_to(limit))
+    held = [each.stage.rps for each in seen if not each.stage.broke]
     assert limit * 0.94 <= max(held) <= limit
     assert len(seen) <= 20
-    assert [each.rung.rps for each in seen] == sorted(each.rung.rps for each in seen)
+    assert [each.stage.rps for each in seen] == sorted(each.stage.rps for each in seen)
 
 
-def test_a_ladder_on_which_nothing_holds_or_breaks_ends() -> None:
-    assert all(each.rung.broke for each in knee.ladder(80.0, climb_to(0.0)))
-    assert max(each.rung.rps for each in knee.ladder(80.0, climb_to(math.inf))) <= knee.HIGHEST
+def test_stages_on_which_nothing_holds_or_breaks_ends() -> None:
+    assert all(each.stage.broke for each in knee.stages(80.0, climb_to(0.0)))
+    assert max(each.stage.rps for each in knee.stages(80.0, climb_to(math.inf))) <= knee.HIGHEST
 
 
 def test_a_knee_beside_other_work_is_no_knee() -> None:
-    assert knee.quiet([rung(40.0, 5.0), rung(80.0, 5.0, other_work=0.9), rung(120.0, 5.0)]).passed
-    assert not knee.quiet([rung(40.0, 5.0, other_work=0.5), rung(80.0, 5.0, other_work=0.4)]).passed
+    assert knee.quiet([stage(40.0, 5.0), stage(80.0, 5.0, other_work=0.9), stage(120.0, 5.0)]).passed
+    assert not knee.quiet([stage(40.0, 5.0, other_work=0.5), stage(80.0, 5.0, other_work=0.4)]).passed
 
 
 def summary(**changes: object) -> LoadSummary:
@@ -225,11 +228,11 @@ def summary(**changes: object) -> LoadSummary:
         ({"total": {}}, "nothing answered"),
     ],
 )
-def test_what_breaks_a_rung(design: Design, changes: dict[str, object], why: str) -> None:
+def test_what_breaks_a_stage(design: Design, changes: dict[str, object], why: str) -> None:
     assert knee.why_not(design, summary(**changes)) == why
 
 
-def test_a_queue_that_grows_breaks_a_rung(design: Design) -> None:
+def test_a_queue_that_grows_breaks_a_stage(design: Design) -> None:
     def rows(last_ms: float) -> list[dict[str, object]]:
         values = np.linspace(2.0, last_ms, 6)
         return [{"t": t, "answers": {"1": 1}, "latencies": encoded(ms)} for t, ms in enumerate(values)]

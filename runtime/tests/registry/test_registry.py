@@ -39,7 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="module")
-def rungs(design: Design, store: Home, tmp_path_factory: pytest.TempPathFactory) -> list[Candidate]:
+def candidates(design: Design, store: Home, tmp_path_factory: pytest.TempPathFactory) -> list[Candidate]:
     content = design.model_dump(mode="json")
     content["training"] |= {"trees": 10, "bootstrap_rounds": 100}
     frame = training_frame(FEATURES, requests=600)
@@ -48,29 +48,31 @@ def rungs(design: Design, store: Home, tmp_path_factory: pytest.TempPathFactory)
     small, folder = Design.model_validate(content), tmp_path_factory.mktemp("models")
     with compiling(store, folder / "texts") as begin:
         made = run_leaderboard(small, PACK, parts, lineage, folder, begin)
-    return benchmark_engines(small, store, made, {rung.name for rung in made[1:]}, parts.test)
+    return benchmark_engines(small, store, made, {candidate.name for candidate in made[1:]}, parts.test)
 
 
 @pytest.fixture(scope="module")
 def registered(
-    store: Home, design: Design, rungs: list[Candidate], tmp_path_factory: pytest.TempPathFactory
+    store: Home, design: Design, candidates: list[Candidate], tmp_path_factory: pytest.TempPathFactory
 ) -> list[int]:
-    ladder = tracking.log_ladder(store, design, rungs, {"mlsd.run": "1"}, tmp_path_factory.mktemp("plots"))
+    leaderboard = tracking.log_leaderboard(
+        store, design, candidates, {"mlsd.run": "1"}, tmp_path_factory.mktemp("plots")
+    )
     made = []
-    for rung in rungs[1:]:
-        run, source = tracking.log_rung(store, design, rung, ladder)
-        made.append(registry.register(store, design, Path(str(rung.bundle)), run, source))
+    for candidate in candidates[1:]:
+        run, source = tracking.log_candidate(store, design, candidate, leaderboard)
+        made.append(registry.register(store, design, Path(str(candidate.bundle)), run, source))
     return made
 
 
 def test_versions_carry_digest_lineage_and_aliases(
-    store: Home, design: Design, rungs: list[Candidate], registered: list[int]
+    store: Home, design: Design, candidates: list[Candidate], registered: list[int]
 ) -> None:
     """4.13, 4.24: version, alias, signature, lineage."""
     assert registered == [1, 2, 3]
     registry.set_aliases(store, design, champion=2, challenger=3)
     found = registry.versions(store, design)
-    assert [entry.digest for entry in found] == [rung.digest for rung in rungs[1:]]
+    assert [entry.digest for entry in found] == [candidate.digest for candidate in candidates[1:]]
     assert [entry.aliases for entry in found] == [(), ("champion",), ("challenger",)]
     registry.set_aliases(store, design, champion=3, previous=2)
     registry.drop_alias(store, design, "challenger")
@@ -79,7 +81,7 @@ def test_versions_carry_digest_lineage_and_aliases(
 
 
 def test_runs_have_parameters_metrics_plots_signature_and_digests(
-    store: Home, design: Design, rungs: list[Candidate], registered: list[int]
+    store: Home, design: Design, candidates: list[Candidate], registered: list[int]
 ) -> None:
     """4.11."""
     with client(store) as mlflow:
@@ -87,19 +89,19 @@ def test_runs_have_parameters_metrics_plots_signature_and_digests(
         run = mlflow.get_run(entry.run_id)
         parent = mlflow.get_run(run.data.tags["mlflow.parentRunId"])
         plots = {artifact.path for artifact in mlflow.list_artifacts(parent.info.run_id, "plots")}
-    assert run.data.metrics["ndcg10"] == pytest.approx(rungs[2].ndcg10)
+    assert run.data.metrics["ndcg10"] == pytest.approx(candidates[2].ndcg10)
     assert "weekend.ndcg10" in run.data.metrics
-    assert run.data.tags["mlsd.digest"] == rungs[2].digest
+    assert run.data.tags["mlsd.digest"] == candidates[2].digest
     assert run.data.tags["mlsd.verdict"].startswith(("passed", "refused"))
     assert parent.data.params["gates.min_auc"] == str(design.training.gates.min_auc)
     assert plots == {"plots/reliability.svg", "plots/ndcg.svg"}
 
 
 def test_training_records_which_engine_meets_the_budget_and_what_it_costs(
-    store: Home, design: Design, rungs: list[Candidate], registered: list[int]
+    store: Home, design: Design, candidates: list[Candidate], registered: list[int]
 ) -> None:
     """4.21, 4.22, 5.11: engine, p50, p99, gain, difference, cost; int8 with its loss, or why it makes no sense."""
-    linear, trees = rungs[1].engines, rungs[2].engines
+    linear, trees = candidates[1].engines, candidates[2].engines
     assert linear is not None and trees is not None
     assert [row.engine for row in linear.engines] == ["linear", "onnx", "onnx_int8"]
     assert [row.engine for row in trees.engines] == ["lightgbm", "lleaves", "onnx"]
@@ -109,8 +111,8 @@ def test_training_records_which_engine_meets_the_budget_and_what_it_costs(
     assert fast.meets_budget and fast.ndcg10_change == 0 and 0 < fast.usd_per_1000 < native.usd_per_1000
     assert 1e-9 < graph.max_difference < 1e-4, "close, and not the same: auto does not take it"
     assert linear.best == "linear" and linear.engines[2].max_difference > 1e-4
-    for version, rung in zip(registered[1:], rungs[2:], strict=True):
-        assert benchmark.read(registry.fetch(store, design, version)) == rung.engines
+    for version, candidate in zip(registered[1:], candidates[2:], strict=True):
+        assert benchmark.read(registry.fetch(store, design, version)) == candidate.engines
     with client(store) as mlflow:
         run = mlflow.get_run(mlflow.get_model_version(design.name, "2").run_id)
     assert run.data.tags["mlsd.engine"] == "lleaves"
@@ -118,13 +120,13 @@ def test_training_records_which_engine_meets_the_budget_and_what_it_costs(
     assert run.data.metrics["engine.onnx.usd_per_1000"] == pytest.approx(graph.usd_per_1000)
 
 
-def test_a_model_over_the_budget_says_so(design: Design, rungs: list[Candidate], store: Home) -> None:
+def test_a_model_over_the_budget_says_so(design: Design, candidates: list[Candidate], store: Home) -> None:
     content = design.model_dump(mode="json")
     content["latency"]["hops_ms"]["inference"] = 0.001
     frame = training_frame(FEATURES, requests=30)
     rows = from_frame(frame, FEATURES)
-    [rung] = benchmark_engines(Design.model_validate(content), store, rungs[1:2], {rungs[1].name}, rows)
-    assert rung.engine is not None and not rung.engine.meets_budget
+    [candidate] = benchmark_engines(Design.model_validate(content), store, candidates[1:2], {candidates[1].name}, rows)
+    assert candidate.engine is not None and not candidate.engine.meets_budget
 
 
 def test_the_cost_follows_prices_and_load(design: Design) -> None:
@@ -147,10 +149,10 @@ def test_the_trees_load_through_mlflow_and_their_signature_names_the_features(
 
 
 def test_fetch_gives_a_verified_copy_once(
-    store: Home, design: Design, rungs: list[Candidate], registered: list[int]
+    store: Home, design: Design, candidates: list[Candidate], registered: list[int]
 ) -> None:
     folder = registry.fetch(store, design, 3)
-    assert folder == store.models / f"3-{str(rungs[3].digest)[:12]}"
+    assert folder == store.models / f"3-{str(candidates[3].digest)[:12]}"
     before = (folder / "model.txt").stat().st_mtime_ns
     assert registry.fetch(store, design, 3) == folder
     assert (folder / "model.txt").stat().st_mtime_ns == before

@@ -79,7 +79,7 @@ def test_all_six_boxes_and_all_charts_are_there(design: Design, home: Home) -> N
         "Latency by hop",
         "How far each feature moved",
         "Traffic while release 2",
-        "NDCG@10, rung",
+        "NDCG@10, candidate",
     ):
         assert chart in page
     for found in page.split("<svg")[1:]:
@@ -137,9 +137,9 @@ def test_hostile_text_is_text(design: Design, home: Home) -> None:
     evil = '"><script>alert(1)</script><img src=x onerror=alert(2)> url(http://evil.example) {{ 7 * 7 }}'
     check = Check(name=evil, designed=evil, measured=evil, passed=False)
     details = report_results.train()
-    details["ladder"][0]["name"] = evil
+    details["leaderboard"][0]["name"] = evil
     details["reliability"] = {evil: {"predicted": [0.1], "observed": [0.1]}}
-    details["champion_rung"] = evil
+    details["champion_candidate"] = evil
     StepResult(step="train", summary=evil, checks=[check], details=details, at=report_results.AT).save(home)
     StepResult(step="surprise", summary=evil, checks=[check], at=report_results.AT).save(home)
     assert run(design, home).passed
@@ -154,7 +154,7 @@ def test_details_of_another_shape_draw_nothing_and_break_nothing(design: Design,
     check = Check(name="a", designed="b", measured="c", passed=True)
     for step in ("plan", "data", "train", "load", "release", "release_slow", "monitor", "monitor_shifted"):
         StepResult(
-            step=step, summary="s", checks=[check], details={"ladder": 7, "timeline": {}}, at=report_results.AT
+            step=step, summary="s", checks=[check], details={"leaderboard": 7, "timeline": {}}, at=report_results.AT
         ).save(home)
     assert run(design, home).passed
 
@@ -162,8 +162,8 @@ def test_details_of_another_shape_draw_nothing_and_break_nothing(design: Design,
 def test_empty_and_flat_numbers_are_drawn(design: Design, home: Home) -> None:
     check = Check(name="a", designed="b", measured="c", passed=True)
     train, load, monitored = report_results.train(), report_results.load(), report_results.monitored(0.0)
-    train["ladder"] = train["ladder"][:1]
-    train["ladder"][0] |= {"ndcg10": 0.0, "ndcg10_ci": [0.0, 0.0]}
+    train["leaderboard"] = train["leaderboard"][:1]
+    train["leaderboard"][0] |= {"ndcg10": 0.0, "ndcg10_ci": [0.0, 0.0]}
     load["hops"] = {}
     monitored["score"] = {"reference": [], "current": []}
     for step, details in (("train", train), ("load", load), ("monitor", monitored)):

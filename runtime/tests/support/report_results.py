@@ -11,7 +11,7 @@ from mlsd.core.result import Check, StepResult
 AT = datetime(2026, 3, 4, tzinfo=UTC)
 
 
-def _rung(name: str, ndcg: float, lift: float, **more: Any) -> dict[str, Any]:
+def _candidate(name: str, ndcg: float, lift: float, **more: Any) -> dict[str, Any]:
     slices = {
         "weekend": {
             "requests": 312,
@@ -38,13 +38,13 @@ def train() -> dict[str, Any]:
     return {
         "champion": 1,
         "challenger": 2,
-        "champion_rung": "boosted_trees",
-        "challenger_rung": "boosted_trees_listwise",
-        "ladder": [
-            _rung("popularity", 0.289, 0.0, passed=False, p99_ms=0.02),
-            _rung("logistic_regression", 0.382, 0.093, p99_ms=0.05),
-            _rung("boosted_trees", 0.418, 0.129),
-            _rung("boosted_trees_listwise", 0.436, 0.147),
+        "champion_candidate": "boosted_trees",
+        "challenger_candidate": "boosted_trees_listwise",
+        "leaderboard": [
+            _candidate("popularity", 0.289, 0.0, passed=False, p99_ms=0.02),
+            _candidate("logistic_regression", 0.382, 0.093, p99_ms=0.05),
+            _candidate("boosted_trees", 0.418, 0.129),
+            _candidate("boosted_trees_listwise", 0.436, 0.147),
         ],
         "reliability": {
             "boosted_trees": {

@@ -110,7 +110,7 @@ def test_the_reason_names_the_gate_and_both_numbers(design: Design) -> None:
     assert judged.reason == "scoring 500 candidates, p99 80.00 ms, designed <= 50 ms"
 
 
-def test_a_rung_that_was_never_judged_has_not_passed() -> None:
+def test_a_candidate_that_was_never_judged_has_not_passed() -> None:
     assert not GOOD.passed
 
 

@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         default="steady",
         help="spike: the middle third many times as fast",
     )
-    parsers["load"].add_argument("--find-knee", action="store_true", help="a ladder of rates: the highest that holds")
+    parsers["load"].add_argument("--find-knee", action="store_true", help="rising rates: the highest that holds")
     parsers["load"].add_argument("--save-baseline", action="store_true", help="later runs are held against this one")
     parsers["load"].add_argument("--shifted", action="store_true", help="send the shifted mix of requests")
     parsers["release"].add_argument("--version", type=_positive, help="model version; default: the challenger")

@@ -1,4 +1,4 @@
-"""How much this machine can take: a rising ladder of rates, up to the first that breaks the budget, then closer to it.
+"""How much this machine can take: a rising row of rates, up to the first that breaks the budget, then closer to it.
 
 Users come independently of each other, so gaps between arrivals are drawn (ahead, from one seed) and not equal: a
 service that keeps its budget under equal gaps may miss it when three users come at once.
@@ -21,14 +21,15 @@ from mlsd.loadtest.sender import Pattern
 from mlsd.loadtest.summary import Latencies, LoadSummary
 from mlsd.local.machine.contention import CpuReading, cpu_contention
 from mlsd.local.machine.usage import UsageMeter
-from mlsd.plan.capacity import Curve, LoadStage
+from mlsd.plan import load_curve
+from mlsd.plan.load_curve import LoadCurve, LoadStage
 
 LOGGER = logging.getLogger("mlsd")
 STEP = 1.5
-CLOSER = 3  # rungs between the last that held and the first that did not: the knee is known to 1.5 ** (1/8), 5 %
+CLOSER = 3  # stages between the last that held and the first that did not: the knee is known to 1.5 ** (1/8), 5 %
 DOWN = 4
 HIGHEST = 20_000.0
-RUNG_S, WARMUP_S = 6.0, 1.5
+STAGE_S, WARMUP_S = 6.0, 1.5
 RISES = 2.0
 NOISE_MS = 4.0
 QUIET = 0.1
@@ -41,9 +42,9 @@ Climb = Callable[[float], "StageOutcome"]
 
 @dataclass(frozen=True)
 class StageOutcome:
-    """One rung: its row, and the distributions behind it."""
+    """One stage: its row, and the distributions behind it."""
 
-    rung: LoadStage
+    stage: LoadStage
     total: Latencies
     service: Latencies
 
@@ -71,22 +72,22 @@ def why_not(design: Design, sent: LoadSummary) -> str:
 
 
 def _climbed(design: Design, home: Home, rps: float) -> StageOutcome:
-    """One rung; when it broke beside other work, once more."""
+    """One stage; when it broke beside other work, once more."""
     seen = _climb(design, home, rps)
-    return _climb(design, home, rps) if seen.rung.broke and seen.rung.other_work > QUIET else seen
+    return _climb(design, home, rps) if seen.stage.broke and seen.stage.other_work > QUIET else seen
 
 
 def _climb(design: Design, home: Home, rps: float) -> StageOutcome:
     before = CpuReading.take(home)
     with UsageMeter(home) as watch:
         pattern = Pattern(WARMUP_S, poisson=True)
-        sent = sender.start(design, home, seconds=RUNG_S, rps=rps, pattern=pattern).wait()
+        sent = sender.start(design, home, seconds=STAGE_S, rps=rps, pattern=pattern).wait()
     others = cpu_contention(before, CpuReading.take(home))
     count, total = max(sent.sent + sent.warmup, 1), sent.total
-    rung = LoadStage(
+    stage = LoadStage(
         rps=rps,
         sent=sent.sent,
-        answered_rps=(sent.sent - sent.failed) / RUNG_S,
+        answered_rps=(sent.sent - sent.failed) / STAGE_S,
         shed=sent.shed,
         errors=sent.errors,
         p50_ms=total.p50_ms,
@@ -99,37 +100,37 @@ def _climb(design: Design, home: Home, rps: float) -> StageOutcome:
         other_work=others,
         broke=why_not(design, sent),
     )
-    LOGGER.info("load: %.0f/s: p99 %.1f ms%s", rps, total.p99_ms, f", {rung.broke}" if rung.broke else "")
-    return StageOutcome(rung, total, sent.hops.get("service", total))
+    LOGGER.info("load: %.0f/s: p99 %.1f ms%s", rps, total.p99_ms, f", {stage.broke}" if stage.broke else "")
+    return StageOutcome(stage, total, sent.hops.get("service", total))
 
 
-def ladder(first: float, climb: Climb) -> list[StageOutcome]:
-    """Rungs from `first` up to one that breaks, down when the first does, then halving the gap; in order of rate."""
+def stages(first: float, climb: Climb) -> list[StageOutcome]:
+    """Stages from `first` up to one that breaks, down when the first does, then halving the gap; in order of rate."""
     seen, rate = [climb(first)], first
     for _ in range(DOWN):
-        if not seen[0].rung.broke:
+        if not seen[0].stage.broke:
             break
         rate /= STEP
         seen.insert(0, climb(rate))
-    while not seen[-1].rung.broke and seen[-1].rung.rps * STEP <= HIGHEST:
-        seen.append(climb(seen[-1].rung.rps * STEP))
+    while not seen[-1].stage.broke and seen[-1].stage.rps * STEP <= HIGHEST:
+        seen.append(climb(seen[-1].stage.rps * STEP))
     for _ in range(CLOSER):
-        held = [each.rung.rps for each in seen if not each.rung.broke]
-        broke = [each.rung.rps for each in seen if each.rung.broke]
+        held = [each.stage.rps for each in seen if not each.stage.broke]
+        broke = [each.stage.rps for each in seen if each.stage.broke]
         if not held or not broke:
             break
         seen.append(climb((max(held) * min(broke)) ** 0.5))
-    return sorted(seen, key=lambda each: each.rung.rps)
+    return sorted(seen, key=lambda each: each.stage.rps)
 
 
 def _points(values: Latencies) -> list[float]:
     return [values.at(100 * (k + 0.5) / POINTS) for k in range(POINTS)]
 
 
-def curve(design: Design, seen: list[StageOutcome]) -> Curve:
-    """What a plan needs of a ladder."""
-    return Curve(
-        rungs=[each.rung for each in seen],
+def curve(design: Design, seen: list[StageOutcome]) -> LoadCurve:
+    """What a plan needs of a load curve."""
+    return LoadCurve(
+        stages=[each.stage for each in seen],
         workers=design.serving.workers,
         cores=cpu.usable(),
         candidates=design.scale.candidates,
@@ -139,9 +140,9 @@ def curve(design: Design, seen: list[StageOutcome]) -> Curve:
     )
 
 
-def quiet(rungs: list[LoadStage]) -> Check:
+def quiet(stages: list[LoadStage]) -> Check:
     """A knee measured beside other work is that of a smaller machine."""
-    others = statistics.median(rung.other_work for rung in rungs)
+    others = statistics.median(stage.other_work for stage in stages)
     return Check(
         name="other work on the machine", designed=f"<= {QUIET:.0%}", measured=f"{others:.0%}", passed=others <= QUIET
     )
@@ -153,12 +154,13 @@ def run(design: Design, home: Home) -> StepResult:
     Raises:
         UserError: there is no traffic to send.
     """
-    seen = ladder(float(design.load_test.rps), lambda rps: _climbed(design, home, rps))
+    seen = stages(float(design.load_test.rps), lambda rps: _climbed(design, home, rps))
     found = curve(design, seen)
+    load_curve.record(home, found)
     knee = found.knee_rps
     lines = [
         f"  {each.rps:>7.0f}/s  p50 {each.p50_ms:>8.1f}  p99 {each.p99_ms:>8.1f} ms  {each.broke}"
-        for each in found.rungs
+        for each in found.stages
     ]
     checks = [
         Check(
@@ -167,7 +169,7 @@ def run(design: Design, home: Home) -> StepResult:
             measured=f"{knee:.0f}/s" if knee else "the lowest rate broke",
             passed=knee >= design.load_test.rps,
         ),
-        quiet(found.rungs),
+        quiet(found.stages),
     ]
     details: dict[str, JsonValue] = json.loads(found.model_dump_json())
     summary = "\n".join([f"highest rate within the budget: {knee:.0f}/s, client and edge on the same machine", *lines])

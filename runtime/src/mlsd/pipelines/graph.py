@@ -44,7 +44,7 @@ def training_pipeline(image: str) -> Any:
         register(**run, outcome=fitted.output).set_caching_options(False)
 
     described = dsl.pipeline(
-        name="train", description="Contract, point-in-time join, ladder of models, gates, registry."
+        name="train", description="Contract, point-in-time join, leaderboard of models, gates, registry."
     )
     return described(pipeline)
 

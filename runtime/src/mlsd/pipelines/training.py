@@ -10,8 +10,8 @@ from mlsd.core.home import Home, read_json, write_json
 from mlsd.core.result import Check, StepResult
 from mlsd.design.design import Design
 from mlsd.models.engines.benchmark import Measured
-from mlsd.pipelines.component_bodies import Outcome, read_outcome
 from mlsd.pipelines.local_run import exclusive, new_folder, run_pipeline
+from mlsd.pipelines.run import Outcome, read_outcome
 from mlsd.problem.problem import Problem
 from mlsd.registry.trainings import Training, record
 from mlsd.training.candidate import Candidate
@@ -32,17 +32,17 @@ def in_service(home: Home) -> InService | None:
     return InService(version=release.model_version, folder=str(folder), digest=digest)
 
 
-def _row(rung: Candidate) -> dict[str, Any]:
-    row = rung.model_dump(mode="json", exclude={"bundle", "reliability"})
-    return {**row, "passed": rung.passed, "reason": rung.reason}
+def _row(candidate: Candidate) -> dict[str, Any]:
+    row = candidate.model_dump(mode="json", exclude={"bundle", "reliability"})
+    return {**row, "passed": candidate.passed, "reason": candidate.reason}
 
 
 def _details(home: Home, outcome: Outcome, versions: dict[str, int], held: InService | None) -> dict[str, Any]:
     details: dict[str, Any] = {
         "champion": held.version if held else None,
         "challenger": None,
-        "ladder": [_row(rung) for rung in outcome.rungs],
-        "reliability": {rung.name: rung.reliability for rung in outcome.rungs},
+        "leaderboard": [_row(candidate) for candidate in outcome.candidates],
+        "reliability": {candidate.name: candidate.reliability for candidate in outcome.candidates},
         "rows": outcome.rows,
         "tables_digest": outcome.tables_digest,
         "code_version": outcome.code_version,
@@ -52,26 +52,26 @@ def _details(home: Home, outcome: Outcome, versions: dict[str, int], held: InSer
         details |= {"champion_digest": held.digest, "champion_folder": held.folder}
     names = {"champion": outcome.choice.champion, "challenger": outcome.choice.challenger}
     for role, version in versions.items():
-        digest = str(next(rung.digest for rung in outcome.rungs if rung.name == names[role]))
+        digest = str(next(candidate.digest for candidate in outcome.candidates if candidate.name == names[role]))
         folder = str(home.models / f"{version}-{digest[:12]}")
-        details |= {role: version, f"{role}_digest": digest, f"{role}_folder": folder, f"{role}_rung": names[role]}
+        details |= {role: version, f"{role}_digest": digest, f"{role}_folder": folder, f"{role}_candidate": names[role]}
     return details
 
 
-def _refused(rung: Candidate) -> Check:
-    return Check(name=f"refused {rung.name}", designed="not used", measured=str(rung.reason), passed=True)
+def _refused(candidate: Candidate) -> Check:
+    return Check(name=f"refused {candidate.name}", designed="not used", measured=str(candidate.reason), passed=True)
 
 
 def _checks(outcome: Outcome) -> list[Check]:
     """The best chosen model's gates first; what was refused, with its reason; then the data's."""
-    if not outcome.rungs:
+    if not outcome.candidates:
         return outcome.checks
     choice = outcome.choice
-    shown = choice.challenger or choice.champion or max(outcome.rungs[1:], key=lambda r: r.ndcg10).name
-    rung = next(rung for rung in outcome.rungs if rung.name == shown)
-    others = [_refused(other) for other in outcome.rungs[1:] if other is not rung and not other.passed]
-    engine = [_engine(rung.engine, rung.engines.budget_ms)] if rung.engine and rung.engines else []
-    return [*rung.checks, *engine, *others, *([choice.check] if choice.check else []), *outcome.checks]
+    shown = choice.challenger or choice.champion or max(outcome.candidates[1:], key=lambda r: r.ndcg10).name
+    candidate = next(candidate for candidate in outcome.candidates if candidate.name == shown)
+    others = [_refused(other) for other in outcome.candidates[1:] if other is not candidate and not other.passed]
+    engine = [_engine(candidate.engine, candidate.engines.budget_ms)] if candidate.engine and candidate.engines else []
+    return [*candidate.checks, *engine, *others, *([choice.check] if choice.check else []), *outcome.checks]
 
 
 def _engine(best: Measured, budget_ms: float) -> Check:
@@ -92,9 +92,9 @@ def _reason(checks: list[Check]) -> str:
 
 
 def _summary(outcome: Outcome, details: dict[str, Any]) -> str:
-    if not outcome.rungs:
+    if not outcome.candidates:
         return "refused before training; what serves goes on serving"
-    scores = ", ".join(f"{rung.name} {rung.ndcg10:.3f}" for rung in outcome.rungs)
+    scores = ", ".join(f"{candidate.name} {candidate.ndcg10:.3f}" for candidate in outcome.candidates)
     if details["refused"]:
         return f"refused by gates: {details['refused']}; NDCG@10: {scores}; what serves goes on serving"
     chosen = f"champion version {details['champion']}, challenger version {details['challenger']}"

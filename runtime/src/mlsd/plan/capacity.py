@@ -4,55 +4,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
 
 from mlsd.core.errors import UserError
-from mlsd.core.home import Home, read_json
 from mlsd.design.design import Design
+from mlsd.plan.load_curve import LoadCurve
 from mlsd.plan.queueing import Service, load, most_rps, quantile_ms
 
 MIN_MS = 0.01
-
-
-class LoadStage(BaseModel):
-    """One rate of the ladder, and what it did; CPU is per request: of the workers, the edge, the client."""
-
-    rps: float
-    sent: int
-    answered_rps: float
-    shed: int
-    errors: int
-    p50_ms: float
-    p99_ms: float
-    lag_p99_ms: float
-    server_cpu_ms: float
-    edge_cpu_ms: float
-    client_cpu_ms: float
-    largest_mib: float
-    other_work: float
-    broke: str
-
-
-class Curve(BaseModel):
-    """A ladder of rates on one machine; `answer_ms` and `service_ms` are evenly spaced quantiles at its lowest rate."""
-
-    rungs: list[LoadStage]
-    workers: int
-    cores: int
-    candidates: int
-    max_queue_ms: float
-    answer_ms: list[float]
-    service_ms: list[float]
-
-    @property
-    def knee_rps(self) -> float:
-        """The highest rate that held; 0 when none did."""
-        return max((rung.rps for rung in self.rungs if not rung.broke), default=0.0)
-
-    @property
-    def held(self) -> list[LoadStage]:
-        """The rungs that broke nothing."""
-        return [rung for rung in self.rungs if not rung.broke]
 
 
 @dataclass(frozen=True)
@@ -72,7 +30,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Predicted:
-    """p99 of one rung: the model's and the measured one."""
+    """p99 of one stage: the model's and the measured one."""
 
     rps: float
     load: float
@@ -85,31 +43,9 @@ class Predicted:
         return self.p99_ms / max(self.seen_ms, MIN_MS) - 1.0
 
 
-def read_curve(design: Design, home: Home) -> Curve:
-    """The newest ladder.
-
-    Raises:
-        UserError: nothing was measured, or with other candidates; the file is damaged, or no rate held.
-    """
-    path, missing = home.results / "load_knee.json", "run `mlsd up`, then `mlsd load --find-knee`"
-    content = read_json(path, missing)
-    try:
-        found = Curve.model_validate(content["details"])
-    except (ValidationError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: not a ladder of rates ({reason}); delete it, then {missing}") from None
-    if found.candidates != design.scale.candidates:
-        raise UserError(
-            f"{path}: measured with {found.candidates} candidates, expected {design.scale.candidates}; {missing}"
-        )
-    if not found.held:
-        raise UserError(f"{path}: details.rungs: no rate held, expected one at least; {missing}")
-    return found
-
-
-def _cpu_ms(curve: Curve, name: str) -> float:
-    """Median over the rungs that held."""
-    return float(np.median([getattr(rung, name) for rung in curve.held]))
+def _cpu_ms(curve: LoadCurve, name: str) -> float:
+    """Median over the stages that held."""
+    return float(np.median([getattr(stage, name) for stage in curve.held]))
 
 
 def _cs2(times: list[float]) -> float:
@@ -118,39 +54,39 @@ def _cs2(times: list[float]) -> float:
     return float(np.var(kept) / np.mean(kept) ** 2)
 
 
-def here(curve: Curve) -> tuple[Service, int]:
+def here(curve: LoadCurve) -> tuple[Service, int]:
     """The service on the machine that was measured, with the client and the edge on its cores; and its servers."""
     beside = _cpu_ms(curve, "edge_cpu_ms") + _cpu_ms(curve, "client_cpu_ms")
     return _service(curve, curve.workers, curve.cores, beside)
 
 
-def _service(curve: Curve, workers: int, cores: int, beside_ms: float) -> tuple[Service, int]:
+def _service(curve: LoadCurve, workers: int, cores: int, beside_ms: float) -> tuple[Service, int]:
     """So many workers on so many cores, which also do `beside_ms` of other work a request: the scarcer one counts."""
     server, servers = _cpu_ms(curve, "server_cpu_ms"), min(workers, cores)
     share = max((server + beside_ms) / cores, server / workers)
     return Service(curve.answer_ms, max(servers * share, MIN_MS), _cs2(curve.service_ms)), servers
 
 
-def replica(design: Design, curve: Curve) -> tuple[Service, int]:
+def replica(design: Design, curve: LoadCurve) -> tuple[Service, int]:
     """The service on a replica of the design: its cores carry the workers and the proxy beside them."""
     return _service(curve, design.serving.workers, design.capacity.replica_cpu, _cpu_ms(curve, "edge_cpu_ms"))
 
 
-def predict(curve: Curve) -> list[Predicted]:
-    """The model beside the measured curve, rung by rung; nobody waits longer than admission control lets them."""
+def predict(curve: LoadCurve) -> list[Predicted]:
+    """The model beside the measured curve, stage by stage; nobody waits longer than admission control lets them."""
     service, servers = here(curve)
     return [
         Predicted(
-            rung.rps,
-            load(service, servers, rung.rps),
-            quantile_ms(service, servers, rung.rps, longest_wait_ms=curve.max_queue_ms),
-            rung.p99_ms,
+            stage.rps,
+            load(service, servers, stage.rps),
+            quantile_ms(service, servers, stage.rps, longest_wait_ms=curve.max_queue_ms),
+            stage.p99_ms,
         )
-        for rung in curve.rungs
+        for stage in curve.stages
     ]
 
 
-def need(design: Design, curve: Curve) -> Need:
+def need(design: Design, curve: LoadCurve) -> Need:
     """Replicas so that p99 keeps the budget, no replica is busier than `capacity.load`, and one more may fail.
 
     Raises:
@@ -172,6 +108,6 @@ def need(design: Design, curve: Curve) -> Need:
         rps=rate,
         load=load(service, servers, rate),
         p99_ms=quantile_ms(service, servers, rate),
-        memory_mib=design.serving.workers * max(rung.largest_mib for rung in curve.held),
+        memory_mib=design.serving.workers * max(stage.largest_mib for stage in curve.held),
         formula=f"{peak} rps / {most:.0f} rps a replica = {carrying}, and one to spare",
     )

@@ -10,12 +10,13 @@ from mlsd.core.clock import now
 from mlsd.core.home import Home
 from mlsd.core.result import Check, StepResult
 from mlsd.design.design import Design
-from mlsd.plan.capacity import Curve, Need, Predicted, here, need, predict, read_curve
+from mlsd.plan.capacity import Need, Predicted, here, need, predict
+from mlsd.plan.load_curve import LoadCurve, read_curve
 from mlsd.plan.plan import HOURS_PER_MONTH, PRICES, PRICES_OF, board_line
 from mlsd.plan.plan import capacity as assumed
 
 STEADY = 0.9
-"""Up to this load the model is held against the measured curve: above, p99 does not settle within a rung."""
+"""Up to this load the model is held against the measured curve: above, p99 does not settle within a stage."""
 MAX_ERROR = 0.5
 """Of seconds, a p99 is uncertain by a third: the median is judged, and at any single rate only what is too low."""
 FORMULA = (
@@ -30,7 +31,7 @@ def monthly_usd(design: Design, replicas: int) -> float:
     return replicas * HOURS_PER_MONTH * (size.replica_cpu * cpu + size.replica_memory_mib / 1024 * gib)
 
 
-def _text(design: Design, curve: Curve, found: Need, predicted: list[Predicted]) -> str:
+def _text(design: Design, curve: LoadCurve, found: Need, predicted: list[Predicted]) -> str:
     service, servers = here(curve)
     budget, size = design.latency.service_ms, design.capacity
     rows = [
@@ -55,7 +56,7 @@ def _text(design: Design, curve: Curve, found: Need, predicted: list[Predicted])
     return "\n".join(lines)
 
 
-def _checks(design: Design, curve: Curve, found: Need, predicted: list[Predicted]) -> list[Check]:
+def _checks(design: Design, curve: LoadCurve, found: Need, predicted: list[Predicted]) -> list[Check]:
     budget, size = design.latency.service_ms, design.capacity
     steady = [row for row in predicted if row.load <= STEADY and row.rps <= curve.knee_rps] or predicted[:1]
     middle, boldest = statistics.median(row.error for row in steady), min(steady, key=lambda row: row.error)

@@ -10,7 +10,7 @@ Pair = tuple[float, float]
 
 
 class Slice(BaseModel):
-    """NDCG@10 of a rung on one slice, and the difference to the baseline."""
+    """NDCG@10 of a candidate on one slice, and the difference to the baseline."""
 
     requests: int
     ndcg10: float | None = None
@@ -19,7 +19,7 @@ class Slice(BaseModel):
 
 
 class CandidateRow(BaseModel):
-    """One model of the ladder."""
+    """One model of the leaderboard."""
 
     name: str
     ndcg10: float
@@ -45,12 +45,12 @@ class Curve(BaseModel):
 class Training(BaseModel):
     """`train`."""
 
-    ladder: list[CandidateRow]
+    leaderboard: list[CandidateRow]
     reliability: dict[str, Curve] = {}
     champion: int | None = None
     challenger: int | None = None
-    champion_rung: str | None = None
-    challenger_rung: str | None = None
+    champion_candidate: str | None = None
+    challenger_candidate: str | None = None
 
 
 class Latencies(BaseModel):

@@ -33,12 +33,14 @@ def _lift(results: Results) -> list[Number]:
     training = read(Training, results.get("train"))
     if not training:
         return []
-    name = training.challenger_rung or training.champion_rung
-    rung = next((rung for rung in training.ladder if rung.name == name), None)
-    if rung is None:
+    name = training.challenger_candidate or training.champion_candidate
+    candidate = next((candidate for candidate in training.leaderboard if candidate.name == name), None)
+    if candidate is None:
         return []
-    low, high = rung.lift_ci
-    return [Number(f"{rung.lift:+.3f}", "NDCG@10 over popularity", f"95 % interval {low:+.3f} to {high:+.3f}", low > 0)]
+    low, high = candidate.lift_ci
+    return [
+        Number(f"{candidate.lift:+.3f}", "NDCG@10 over popularity", f"95 % interval {low:+.3f} to {high:+.3f}", low > 0)
+    ]
 
 
 def _safety(design: Design, results: Results) -> list[Number]:

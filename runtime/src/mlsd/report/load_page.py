@@ -10,7 +10,8 @@ from mlsd.core.home import Home, replacing
 from mlsd.core.result import StepResult
 from mlsd.design.design import Design
 from mlsd.loadtest.summary import LoadSummary
-from mlsd.plan.capacity import Curve, predict
+from mlsd.plan.capacity import predict
+from mlsd.plan.load_curve import LoadCurve
 from mlsd.plan.plan import board_line
 from mlsd.report.charts import load_charts, serving_charts
 from mlsd.report.details import Load
@@ -82,9 +83,9 @@ def _percentile_table(sent: LoadSummary) -> Table:
 
 
 def _knee(design: Design, result: StepResult) -> tuple[list[Figure], list[Table]]:
-    curve = Curve.model_validate(result.details)
+    curve = LoadCurve.model_validate(result.details)
     predicted = predict(curve) if curve.held else []
-    chart = load_charts.ladder(curve, predicted, design.latency.service_ms)
+    chart = load_charts.load_curve(curve, predicted, design.latency.service_ms)
     legend = (("fill series0", "measured"), ("fill series3", "queueing model"))
     figure = Figure(
         "p99 over the rate", "One dot is one rate, with gaps as of independent users.", chart, wide=True, legend=legend
@@ -92,18 +93,18 @@ def _knee(design: Design, result: StepResult) -> tuple[list[Figure], list[Table]
     by_model = {row.rps: f"{row.p99_ms:.1f}" for row in predicted}
     rows = [
         (
-            f"{rung.rps:.0f}/s",
-            f"{rung.answered_rps:.0f}/s",
-            f"{rung.p50_ms:.1f}",
-            f"{rung.p99_ms:.1f}",
-            by_model.get(rung.rps, ""),
-            f"{rung.server_cpu_ms:.2f}",
-            rung.broke or "holds",
+            f"{stage.rps:.0f}/s",
+            f"{stage.answered_rps:.0f}/s",
+            f"{stage.p50_ms:.1f}",
+            f"{stage.p99_ms:.1f}",
+            by_model.get(stage.rps, ""),
+            f"{stage.server_cpu_ms:.2f}",
+            stage.broke or "holds",
         )
-        for rung in curve.rungs
+        for stage in curve.stages
     ]
     head = ("rate", "answered", "p50 ms", "p99 ms", "p99 by the model", "CPU of the workers, ms a request", "verdict")
-    return [figure], [Table("The ladder", head, rows)]
+    return [figure], [Table("The load curve", head, rows)]
 
 
 def render(design: Design, result: StepResult) -> str:

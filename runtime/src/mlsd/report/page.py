@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from mlsd.design.design import Design
-from mlsd.plan.capacity import Curve, predict
+from mlsd.plan.capacity import predict
+from mlsd.plan.load_curve import LoadCurve
 from mlsd.report.charts import load_charts, monitoring_charts, serving_charts, training_charts
 from mlsd.report.details import Data, Load, Monitored, Plan, Rollout, Training, read
 from mlsd.report.parts import Figure, Results, Section, Table
@@ -57,27 +58,30 @@ def _third(section: Section, design: Design, results: Results) -> None:
     section.facts.append(("features", f"service {design.features.service}, older than allowed is not trusted"))
 
 
-def _ladder_tables(training: Training) -> list[Table]:
+def _leaderboard_tables(training: Training) -> list[Table]:
     head = ("model", "NDCG@10", "AUC", "log loss", "calibration error", "p99", "verdict")
     rows = [
         (
-            _words(rung.name),
-            f"{rung.ndcg10:.4f}",
-            f"{rung.auc:.4f}",
-            f"{rung.log_loss:.4f}",
-            f"{rung.ece:.4f}",
-            f"{rung.p99_ms:.2f} ms" if rung.p99_ms is not None else "",
-            "passed" if rung.passed else rung.reason or "baseline",
+            _words(candidate.name),
+            f"{candidate.ndcg10:.4f}",
+            f"{candidate.auc:.4f}",
+            f"{candidate.log_loss:.4f}",
+            f"{candidate.ece:.4f}",
+            f"{candidate.p99_ms:.2f} ms" if candidate.p99_ms is not None else "",
+            "passed" if candidate.passed else candidate.reason or "baseline",
         )
-        for rung in training.ladder
+        for candidate in training.leaderboard
     ]
-    counts = {name: part.requests for rung in training.ladder for name, part in rung.slices.items()}
+    counts = {name: part.requests for candidate in training.leaderboard for name, part in candidate.slices.items()}
     by_slice = [
-        (_words(rung.name), *(_score(rung.slices[name].ndcg10) if name in rung.slices else "" for name in counts))
-        for rung in training.ladder
+        (
+            _words(candidate.name),
+            *(_score(candidate.slices[name].ndcg10) if name in candidate.slices else "" for name in counts),
+        )
+        for candidate in training.leaderboard
     ]
     columns = (f"{_words(name)} ({count:,} requests)" for name, count in counts.items())
-    return [Table("The ladder", head, rows), Table("NDCG@10 by slice", ("model", *columns), by_slice)]
+    return [Table("The leaderboard", head, rows), Table("NDCG@10 by slice", ("model", *columns), by_slice)]
 
 
 def _words(name: str) -> str:
@@ -86,18 +90,20 @@ def _words(name: str) -> str:
 
 def _fourth(section: Section, design: Design, results: Results) -> None:
     training = read(Training, results.get("train"))
-    if not training or not training.ladder:
+    if not training or not training.leaderboard:
         return
-    chosen = [name for name in (training.champion_rung, training.challenger_rung) if name]
+    chosen = [name for name in (training.champion_candidate, training.challenger_candidate) if name]
     caption = "Dot: mean over test requests. Line: 95 % bootstrap interval. Dashed: the baseline. ● was registered."
-    section.figures.append(Figure("NDCG@10, rung by rung", caption, training_charts.ladder(training.ladder, chosen)))
+    section.figures.append(
+        Figure("NDCG@10, candidate by candidate", caption, training_charts.leaderboard(training.leaderboard, chosen))
+    )
     curves = {name: curve for name, curve in training.reliability.items() if name in chosen and curve.predicted}
     if curves:
         shown = "On the diagonal, of 100 items scored 5 %, five are engaged with. One dot is a tenth of the rows."
         legend = tuple((f"mark series{index % 4}", _words(name)) for index, name in enumerate(curves))
         chart = training_charts.reliability(curves)
         section.figures.append(Figure("Reliability", shown, chart, legend=legend))
-    section.tables += _ladder_tables(training)
+    section.tables += _leaderboard_tables(training)
 
 
 def _score(value: float | None) -> str:
@@ -138,9 +144,9 @@ def _fifth(section: Section, design: Design, results: Results) -> None:
             "Bar: p99. Tick: median. Track: the budget; retrieval's share is kept free for another team's service."
         )
         section.figures.append(Figure("Latency by hop", caption, chart))
-    ladder = read(Curve, results.get("load_knee"))
-    if ladder and ladder.held:
-        chart = load_charts.ladder(ladder, predict(ladder), design.latency.service_ms)
+    curve = read(LoadCurve, results.get("load_knee"))
+    if curve and curve.held:
+        chart = load_charts.load_curve(curve, predict(curve), design.latency.service_ms)
         legend = (("fill series0", "measured"), ("fill series3", "queueing model"))
         caption = "One dot is one rate, with gaps between arrivals as of independent users."
         section.figures.append(Figure("p99 over the rate", caption, chart, wide=True, legend=legend))

@@ -1,4 +1,4 @@
-"""What was measured of one model of the ladder on the test rows."""
+"""What was measured of one model of the leaderboard on the test rows."""
 
 from dataclasses import asdict, dataclass
 

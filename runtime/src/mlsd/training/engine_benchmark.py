@@ -34,15 +34,15 @@ ROWS = 20_000  # of the test set: what a difference or another order needs to sh
 REPEATS = 100
 
 
-def _exported(rung: Candidate) -> Candidate:
+def _exported(candidate: Candidate) -> Candidate:
     """With the ONNX graphs in the bundle, which changes its digest."""
-    folder = Path(str(rung.bundle))
-    manifest, text, _ = read_bundle(folder, rung.digest)
+    folder = Path(str(candidate.bundle))
+    manifest, text, _ = read_bundle(folder, candidate.digest)
     with suppress(EngineUnavailable):
         graphs = export(manifest.family, text)
         told = manifest.model_copy(update={"exports": {name: sha256(content) for name, content in graphs.items()}})
-        rung = rung.model_copy(update={"digest": save_bundle(folder, told, text, graphs)})
-    return rung
+        candidate = candidate.model_copy(update={"digest": save_bundle(folder, told, text, graphs)})
+    return candidate
 
 
 @contextmanager
@@ -103,8 +103,8 @@ def _candidates(manifest: Manifest) -> tuple[list[str], dict[str, str]]:
     return list(found.engines), dict(found.left_out)
 
 
-def _compare(design: Design, home: Home, rung: Candidate, test: Rows) -> EngineReport:
-    folder, digest = Path(str(rung.bundle)), str(rung.digest)
+def _compare(design: Design, home: Home, candidate: Candidate, test: Rows) -> EngineReport:
+    folder, digest = Path(str(candidate.bundle)), str(candidate.digest)
     manifest, _, _ = read_bundle(folder, digest)
     native = load_engine(family(manifest.family).native, folder, digest, home)
     yardstick = _Yardstick(design, test, native.scorer.raw(test.matrix))
@@ -127,25 +127,27 @@ def _compare(design: Design, home: Home, rung: Candidate, test: Rows) -> EngineR
 
 
 def benchmark_engines(
-    design: Design, home: Home, rungs: list[Candidate], names: set[str], test: Rows
+    design: Design, home: Home, candidates: list[Candidate], names: set[str], test: Rows
 ) -> list[Candidate]:
-    """The rungs, those that are to be registered with every engine tried and `engines.json` in the bundle's folder.
+    """The candidates; those that are to be registered with every engine tried and `engines.json` beside the bundle.
 
     Args:
         design: budget, candidates and prices.
         home: where the compiled objects lie; the servers of this machine find them there too.
-        rungs: the ladder.
-        names: of the rungs that are to be registered.
+        candidates: the leaderboard.
+        names: of the candidates that are to be registered.
         test: rows that no model has seen.
     """
     some = test.first(int(np.searchsorted(np.cumsum(test.sizes), ROWS)) + 1)
-    return [_equipped(design, home, rung, some) if rung.name in names else rung for rung in rungs]
+    return [
+        _equipped(design, home, candidate, some) if candidate.name in names else candidate for candidate in candidates
+    ]
 
 
-def _equipped(design: Design, home: Home, rung: Candidate, test: Rows) -> Candidate:
-    rung = _exported(rung)
-    found = _compare(design, home, rung, test)
-    write_json(Path(str(rung.bundle)) / benchmark.FILE, found.model_dump())
+def _equipped(design: Design, home: Home, candidate: Candidate, test: Rows) -> Candidate:
+    candidate = _exported(candidate)
+    found = _compare(design, home, candidate, test)
+    write_json(Path(str(candidate.bundle)) / benchmark.FILE, found.model_dump())
     best = next(row for row in found.engines if row.engine == found.best)
-    LOG.info("%s: engine %s, %.2f ms, %.2f of the native one", rung.name, best.engine, best.p50_ms, best.ratio)
-    return rung.model_copy(update={"engines": found})
+    LOG.info("%s: engine %s, %.2f ms, %.2f of the native one", candidate.name, best.engine, best.p50_ms, best.ratio)
+    return candidate.model_copy(update={"engines": found})

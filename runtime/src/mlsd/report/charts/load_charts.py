@@ -1,4 +1,4 @@
-"""One run of load in pictures: percentiles, distribution, second by second; and a ladder of rates with its model."""
+"""One run of load in pictures: percentiles, distribution, second by second; and a load curve with its model."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,8 @@ from markupsafe import Markup
 
 from mlsd.core.svg import Frame, Scale, bar, dot, drawing, line, linear, logarithmic, path, text, ticks
 from mlsd.loadtest.summary import Latencies, Second
-from mlsd.plan.capacity import Curve, Predicted
+from mlsd.plan.capacity import Predicted
+from mlsd.plan.load_curve import LoadCurve
 
 WIDTH, WIDE = 540.0, 1100.0
 DECADES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
@@ -116,12 +117,12 @@ def memory(samples: Sequence[tuple[float, float]]) -> Markup:
     )
 
 
-def ladder(curve: Curve, predicted: Sequence[Predicted], budget: float) -> Markup:
+def load_curve(curve: LoadCurve, predicted: Sequence[Predicted], budget: float) -> Markup:
     """p99 at each rate, measured and by the model; the dotted line is the knee."""
     frame = Frame(64, 24, WIDE - 16, 260)
-    rates = [rung.rps for rung in curve.rungs]
+    rates = [stage.rps for stage in curve.stages]
     x = linear(0, max(rates) * 1.05, frame.left, frame.right)
-    seen = [max(rung.p99_ms, 0.1) for rung in curve.rungs]
+    seen = [max(stage.p99_ms, 0.1) for stage in curve.stages]
     y, values = _milliseconds(frame, min(seen) / 2, max([*seen, budget]) * 1.5)
     parts = [
         *frame.grid_y(y, values, " ms"),
@@ -130,10 +131,10 @@ def ladder(curve: Curve, predicted: Sequence[Predicted], budget: float) -> Marku
     ]
     known = [row for row in predicted if math.isfinite(row.p99_ms)]
     parts.append(path([(x(row.rps), y(row.p99_ms)) for row in known], "curve series3"))
-    parts.append(path([(x(rung.rps), y(rung.p99_ms)) for rung in curve.rungs], "curve series0"))
-    for rung in curve.rungs:
-        hint = f"{rung.rps:.0f}/s: p99 {rung.p99_ms:.1f} ms {rung.broke}"
-        parts.append(dot(x(rung.rps), y(rung.p99_ms), 4, "mark bad" if rung.broke else "mark good", hint))
+    parts.append(path([(x(stage.rps), y(stage.p99_ms)) for stage in curve.stages], "curve series0"))
+    for stage in curve.stages:
+        hint = f"{stage.rps:.0f}/s: p99 {stage.p99_ms:.1f} ms {stage.broke}"
+        parts.append(dot(x(stage.rps), y(stage.p99_ms), 4, "mark bad" if stage.broke else "mark good", hint))
     if curve.knee_rps:
         at = x(curve.knee_rps)
         parts += [

@@ -1,4 +1,4 @@
-"""Step 4 in pictures: the ladder with its intervals, and whether a predicted probability means what it says."""
+"""Step 4 in pictures: the leaderboard with its intervals, and whether a predicted probability means what it says."""
 
 from markupsafe import Markup
 
@@ -9,29 +9,37 @@ WIDTH = 540.0
 ROW = 46.0
 
 
-def ladder(rungs: list[CandidateRow], chosen: list[str]) -> Markup:
-    """NDCG@10 of each rung with its 95 % interval; the dashed line is the baseline, hollow dots were refused."""
-    bounds = [value for rung in rungs for value in rung.ndcg10_ci]
+def leaderboard(candidates: list[CandidateRow], chosen: list[str]) -> Markup:
+    """NDCG@10 of each candidate with its 95 % interval; the dashed line is the baseline, hollow dots were refused."""
+    bounds = [value for candidate in candidates for value in candidate.ndcg10_ci]
     low, high = min(bounds), max(bounds)
     margin = (high - low) * 0.08 or 0.01
-    frame = Frame(214, 14, WIDTH - 20, 14 + ROW * len(rungs))
+    frame = Frame(214, 14, WIDTH - 20, 14 + ROW * len(candidates))
     x = linear(low - margin, high + margin, frame.left, frame.right)
     parts = frame.grid_x(x, ticks(low - margin, high + margin))
-    parts.append(line(x(rungs[0].ndcg10), frame.top, x(rungs[0].ndcg10), frame.bottom, "baseline"))
-    for index, rung in enumerate(rungs):
+    parts.append(line(x(candidates[0].ndcg10), frame.top, x(candidates[0].ndcg10), frame.bottom, "baseline"))
+    for index, candidate in enumerate(candidates):
         y = frame.top + ROW * (index + 0.5)
-        kind = "good" if rung.passed else "muted" if index == 0 else "bad"
-        family, _, objective = rung.name.replace("_", " ").partition("/")
+        kind = "good" if candidate.passed else "muted" if index == 0 else "bad"
+        family, _, objective = candidate.name.replace("_", " ").partition("/")
         gained = (
-            f"{objective} {rung.lift:+.3f} [{rung.lift_ci[0]:+.3f}, {rung.lift_ci[1]:+.3f}]" if index else "baseline"
+            f"{objective} {candidate.lift:+.3f} [{candidate.lift_ci[0]:+.3f}, {candidate.lift_ci[1]:+.3f}]"
+            if index
+            else "baseline"
         )
-        role = " ●" if rung.name in chosen else ""
+        role = " ●" if candidate.name in chosen else ""
         parts += [
             text(frame.left - 12, y - 2, family + role, "label strong", "end"),
             text(frame.left - 12, y + 13, gained, "tick", "end"),
-            line(x(rung.ndcg10_ci[0]), y, x(rung.ndcg10_ci[1]), y, f"whisker {kind}"),
-            dot(x(rung.ndcg10), y, 6, f"mark {kind}" if rung.passed or index == 0 else f"mark hollow {kind}", gained),
-            text(x(rung.ndcg10), y - 11, f"{rung.ndcg10:.3f}", "value", "middle"),
+            line(x(candidate.ndcg10_ci[0]), y, x(candidate.ndcg10_ci[1]), y, f"whisker {kind}"),
+            dot(
+                x(candidate.ndcg10),
+                y,
+                6,
+                f"mark {kind}" if candidate.passed or index == 0 else f"mark hollow {kind}",
+                gained,
+            ),
+            text(x(candidate.ndcg10), y - 11, f"{candidate.ndcg10:.3f}", "value", "middle"),
         ]
     height = frame.bottom + 24
     return drawing(WIDTH, height, "NDCG@10 of each model with its 95 % interval", *parts)

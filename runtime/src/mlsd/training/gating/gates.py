@@ -9,55 +9,55 @@ from mlsd.training.candidate import Candidate
 from mlsd.training.rows import Rows
 
 
-def _lift(design: Design, rung: Candidate) -> Check:
+def _lift(design: Design, candidate: Candidate) -> Check:
     least = design.training.gates.min_lift
-    low, high = rung.lift_ci
+    low, high = candidate.lift_ci
     return Check(
         name="NDCG@10 over popularity",
         designed=f"low end > {least:+.3f}",
-        measured=f"{rung.lift:+.3f} [{low:+.3f}, {high:+.3f}]",
+        measured=f"{candidate.lift:+.3f} [{low:+.3f}, {high:+.3f}]",
         passed=low > least,
     )
 
 
-def _logistic(rung: Candidate) -> list[Check]:
+def _logistic(candidate: Candidate) -> list[Check]:
     """More parts than a logistic regression must not rank worse than one, beyond noise."""
-    if rung.versus_logistic is None or rung.versus_logistic_ci is None:
+    if candidate.versus_logistic is None or candidate.versus_logistic_ci is None:
         return []
-    low, high = rung.versus_logistic_ci
+    low, high = candidate.versus_logistic_ci
     return [
         Check(
             name="NDCG@10 over logistic regression",
             designed="not below 0 beyond noise",
-            measured=f"{rung.versus_logistic:+.3f} [{low:+.3f}, {high:+.3f}]",
+            measured=f"{candidate.versus_logistic:+.3f} [{low:+.3f}, {high:+.3f}]",
             passed=high >= 0,
         )
     ]
 
 
-def _probability(design: Design, rung: Candidate) -> list[Check]:
+def _probability(design: Design, candidate: Candidate) -> list[Check]:
     gates = design.training.gates
     return [
         Check(
             name="AUC",
             designed=f"{gates.min_auc:g} to {gates.max_auc:g}",
-            measured=f"{rung.auc:.3f}" + (" (too good: a leak?)" if rung.auc > gates.max_auc else ""),
-            passed=gates.min_auc <= rung.auc <= gates.max_auc,
+            measured=f"{candidate.auc:.3f}" + (" (too good: a leak?)" if candidate.auc > gates.max_auc else ""),
+            passed=gates.min_auc <= candidate.auc <= gates.max_auc,
         ),
         Check(
             name="calibration error",
             designed=f"<= {gates.max_calibration_error:g}",
-            measured=f"{rung.ece:.4f}",
-            passed=rung.ece <= gates.max_calibration_error,
+            measured=f"{candidate.ece:.4f}",
+            passed=candidate.ece <= gates.max_calibration_error,
         ),
     ]
 
 
-def _slices(design: Design, rung: Candidate) -> list[Check]:
+def _slices(design: Design, candidate: Candidate) -> list[Check]:
     """A slice is lost if it is worse than the baseline by more than the design allows, and beyond noise."""
     gates = design.training.gates
     checks = []
-    for name, row in rung.slices.items():
+    for name, row in candidate.slices.items():
         if row.difference is None or row.difference_ci is None or row.requests < gates.min_slice_requests:
             continue
         checks.append(
@@ -71,24 +71,24 @@ def _slices(design: Design, rung: Candidate) -> list[Check]:
     return checks
 
 
-def _latency(design: Design, rung: Candidate) -> Check:
+def _latency(design: Design, candidate: Candidate) -> Check:
     budget = design.latency.hops_ms.inference
     return Check(
         name=f"scoring {design.scale.candidates} candidates, p99",
         designed=f"<= {budget:g} ms",
-        measured="not measured" if rung.p99_ms is None else f"{rung.p99_ms:.2f} ms",
-        passed=rung.p99_ms is not None and rung.p99_ms <= budget,
+        measured="not measured" if candidate.p99_ms is None else f"{candidate.p99_ms:.2f} ms",
+        passed=candidate.p99_ms is not None and candidate.p99_ms <= budget,
     )
 
 
-def judge(design: Design, rung: Candidate) -> list[Check]:
+def judge(design: Design, candidate: Candidate) -> list[Check]:
     """Every gate of one candidate; however accurate, one that is too slow is refused."""
     return [
-        _lift(design, rung),
-        *_logistic(rung),
-        *_probability(design, rung),
-        *_slices(design, rung),
-        _latency(design, rung),
+        _lift(design, candidate),
+        *_logistic(candidate),
+        *_probability(design, candidate),
+        *_slices(design, candidate),
+        _latency(design, candidate),
     ]
 
 

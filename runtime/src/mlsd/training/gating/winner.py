@@ -1,4 +1,4 @@
-"""Which rung becomes champion or challenger: only one that passed every gate, and only as far as the rows can tell."""
+"""Which candidate becomes champion or challenger: one that passed every gate, and only as far as the rows can tell."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ class InService(BaseModel):
 
 
 class Choice(BaseModel):
-    """Names of rungs, or None; `check` is the comparison that decided about the challenger, if there was one."""
+    """Names of candidates, or None; `check` is the comparison that decided about the challenger, if there was one."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,24 +49,24 @@ def _compare(title: str, new: Scored, old: Scored, draw: Draw) -> Check:
     return gates.not_inferior(title, draw.margin, difference=found.mean, low=found.low, high=found.high)
 
 
-def score(rung: Candidate, rows: Rows) -> Scored:
-    """Score the test rows with the rung's bundle."""
-    return Scored.of(rows, load_bundle(Path(str(rung.bundle)), rung.digest).score(rows.matrix))
+def score(candidate: Candidate, rows: Rows) -> Scored:
+    """Score the test rows with the candidate's bundle."""
+    return Scored.of(rows, load_bundle(Path(str(candidate.bundle)), candidate.digest).score(rows.matrix))
 
 
-def _best_first(rungs: list[Candidate]) -> list[Candidate]:
-    """Rungs that passed every gate, by NDCG@10 of the newest rows; of equals the plainer one first."""
-    passed = [rung for rung in rungs if rung.passed and rung.name != BASELINE]
-    return sorted(passed, key=lambda rung: -rung.ndcg10)
+def _best_first(candidates: list[Candidate]) -> list[Candidate]:
+    """Candidates that passed every gate, by NDCG@10 of the newest rows; of equals the plainer one first."""
+    passed = [candidate for candidate in candidates if candidate.passed and candidate.name != BASELINE]
+    return sorted(passed, key=lambda candidate: -candidate.ndcg10)
 
 
-def choose_first(rungs: list[Candidate], rows: Rows) -> Choice:
+def choose_first(candidates: list[Candidate], rows: Rows) -> Choice:
     """No model serves yet: the runner-up becomes champion, the best one challenges it through every step of a release.
 
     The first release has nothing to be compared with on live traffic, so it is the second best that goes live unproven.
     Nothing that serves can get worse by it, so there is no gate against a champion here.
     """
-    passed = _best_first(rungs)
+    passed = _best_first(candidates)
     if len(passed) < 2:
         return Choice(champion=passed[0].name if passed else None)
     best, champion = passed[0], passed[1]
@@ -79,12 +79,12 @@ def choose_first(rungs: list[Candidate], rows: Rows) -> Choice:
 
 
 def choose_next(
-    rungs: list[Candidate], rows: Rows, champion: InService, features: tuple[str, ...], draw: Draw
+    candidates: list[Candidate], rows: Rows, champion: InService, features: tuple[str, ...], draw: Draw
 ) -> Choice:
-    """A model serves: the best rung that passed challenges it, if it is shown to be no worse than that model.
+    """A model serves: the best candidate that passed challenges it, if it is shown to be no worse than that model.
 
     Args:
-        rungs: the ladder.
+        candidates: the leaderboard.
         rows: test rows, the newest.
         champion: the model in service, scored on the same rows.
         features: columns of the matrix.
@@ -103,7 +103,7 @@ def choose_next(
     columns = [features.index(name) for name in old.manifest.feature_names]
     held = Scored.of(rows, old.score(rows.matrix[:, columns]))
     ndcg = float(held.ranking.ndcg.mean())
-    passed = _best_first(rungs)
+    passed = _best_first(candidates)
     if not passed:
         return Choice(champion_ndcg10=ndcg)
     best = passed[0]

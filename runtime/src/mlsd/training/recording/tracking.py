@@ -52,44 +52,51 @@ def _log(mlflow: "MlflowClient", run: str, metrics: dict[str, float], parameters
     )
 
 
-def log_ladder(home: Home, design: Design, rungs: list[Candidate], tags: dict[str, str], folder: Path) -> str:
-    """One run for the whole ladder: parameters, NDCG@10 of each rung, the plots.
+def log_leaderboard(home: Home, design: Design, candidates: list[Candidate], tags: dict[str, str], folder: Path) -> str:
+    """One run for the whole leaderboard: parameters, NDCG@10 of each candidate, the plots.
 
     Returns:
         The run's id.
     """
-    pictures = [plots.reliability_curve(rungs, folder), plots.ndcg_by_model(rungs, folder)] if rungs else []
+    pictures = (
+        [plots.reliability_curve(candidates, folder), plots.ndcg_by_model(candidates, folder)] if candidates else []
+    )
     with client(home) as mlflow:
-        run = mlflow.create_run(_experiment(home, design), tags=tags, run_name="ladder").info.run_id
-        _log(mlflow, run, {f"ndcg10.{rung.name.replace('/', '.')}": rung.ndcg10 for rung in rungs}, _parameters(design))
+        run = mlflow.create_run(_experiment(home, design), tags=tags, run_name="leaderboard").info.run_id
+        _log(
+            mlflow,
+            run,
+            {f"ndcg10.{candidate.name.replace('/', '.')}": candidate.ndcg10 for candidate in candidates},
+            _parameters(design),
+        )
         for picture in pictures:
             mlflow.log_artifact(run, str(picture), "plots")
         mlflow.set_terminated(run)
     return str(run)
 
 
-def log_rung(home: Home, design: Design, rung: Candidate, parent: str) -> tuple[str, str | None]:
-    """One run for one model, below the ladder's: metrics, slices, verdict, bundle, MLflow's own flavour of trees.
+def log_candidate(home: Home, design: Design, candidate: Candidate, parent: str) -> tuple[str, str | None]:
+    """One run for one model, below the leaderboard's: metrics, slices, verdict, bundle, MLflow's own flavour of trees.
 
     Returns:
         The run's id, and the address of the flavour if there is one.
     """
-    manifest, text, digest = read_bundle(Path(str(rung.bundle)), rung.digest)
+    manifest, text, digest = read_bundle(Path(str(candidate.bundle)), candidate.digest)
     tags = {
         "mlflow.parentRunId": parent,
         "mlsd.digest": digest,
         "mlsd.tables_digest": manifest.tables_digest,
         "mlsd.design_digest": manifest.design_digest,
         "mlsd.code_version": manifest.code_version,
-        "mlsd.engine": rung.engine.engine if rung.engine else "not measured",
-        "mlsd.verdict": "passed" if rung.passed else f"refused: {rung.reason}"[:5000],
+        "mlsd.engine": candidate.engine.engine if candidate.engine else "not measured",
+        "mlsd.verdict": "passed" if candidate.passed else f"refused: {candidate.reason}"[:5000],
     }
-    slices = {f"{name}.{key}": value for name, row in rung.slices.items() for key, value in row.plain.items()}
+    slices = {f"{name}.{key}": value for name, row in candidate.slices.items() for key, value in row.plain.items()}
     with client(home) as mlflow:
-        run = mlflow.create_run(_experiment(home, design), tags=tags, run_name=rung.name).info.run_id
-        _log(mlflow, run, {**rung.plain, **slices, **rung.engine_metrics}, {})
-        mlflow.log_artifacts(run, str(rung.bundle), ARTIFACT)
-        flavoured = training_family(rung.family).mlflow_flavour == "lightgbm"
+        run = mlflow.create_run(_experiment(home, design), tags=tags, run_name=candidate.name).info.run_id
+        _log(mlflow, run, {**candidate.plain, **slices, **candidate.engine_metrics}, {})
+        mlflow.log_artifacts(run, str(candidate.bundle), ARTIFACT)
+        flavoured = training_family(candidate.family).mlflow_flavour == "lightgbm"
         source = _log_flavour(home, run, text, manifest.feature_names) if flavoured else None
         mlflow.set_terminated(run)
     return str(run), source

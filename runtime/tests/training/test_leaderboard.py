@@ -1,4 +1,4 @@
-"""The ladder on frames with planted truth: what each rung finds, that it repeats itself, and who is chosen."""
+"""The leaderboard on frames with planted truth: what each candidate finds, that it repeats itself, who is chosen."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,43 +48,47 @@ def altered(design: Design, **training: object) -> Design:
 
 
 @pytest.fixture(scope="module")
-def rungs(design: Design, problem: Problem, parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> list[Candidate]:
+def candidates(
+    design: Design, problem: Problem, parts: Parts, tmp_path_factory: pytest.TempPathFactory
+) -> list[Candidate]:
     return run_leaderboard(altered(design), problem, parts, LINEAGE, tmp_path_factory.mktemp("models"))
 
 
-def test_the_ladder_climbs(rungs: list[Candidate]) -> None:
+def test_the_leaderboard_climbs(candidates: list[Candidate]) -> None:
     """4.02, 4.04, 2.03: a baseline, a logistic regression, trees, and the challenger with the design's objective."""
-    names = [rung.name for rung in rungs]
+    names = [candidate.name for candidate in candidates]
     assert names == ["popularity", "logistic_regression/pointwise", "boosted_trees/pointwise", "boosted_trees/listwise"]
-    popularity, logistic, trees, challenger = rungs
+    popularity, logistic, trees, challenger = candidates
     assert popularity.lift == 0 and popularity.ndcg10 < logistic.ndcg10 < min(trees.ndcg10, challenger.ndcg10)
-    assert all(rung.passed for rung in rungs[1:]), [rung.reason for rung in rungs]
+    assert all(candidate.passed for candidate in candidates[1:]), [candidate.reason for candidate in candidates]
     assert trees.versus_logistic is not None and trees.versus_logistic > 0
 
 
-def test_every_rung_is_calibrated_and_measured(rungs: list[Candidate]) -> None:
+def test_every_candidate_is_calibrated_and_measured(candidates: list[Candidate]) -> None:
     """2.04, 4.19, 4.20, 4.22: probabilities from a listwise model too; slices with n; latency beside accuracy."""
-    for rung in rungs[1:]:
-        assert rung.ece < 0.06
-        assert set(rung.slices) == {"weekend", "new_user", "new_item"}
-        assert all(row.requests > 0 for row in rung.slices.values())
-        assert rung.p99_ms is not None and rung.p50_ms is not None and 0 < rung.p50_ms <= rung.p99_ms
+    for candidate in candidates[1:]:
+        assert candidate.ece < 0.06
+        assert set(candidate.slices) == {"weekend", "new_user", "new_item"}
+        assert all(row.requests > 0 for row in candidate.slices.values())
+        assert (
+            candidate.p99_ms is not None and candidate.p50_ms is not None and 0 < candidate.p50_ms <= candidate.p99_ms
+        )
 
 
-def test_the_bundle_on_disk_is_what_was_measured(rungs: list[Candidate], parts: Parts, problem: Problem) -> None:
+def test_the_bundle_on_disk_is_what_was_measured(candidates: list[Candidate], parts: Parts, problem: Problem) -> None:
     """4.23: the same artefact, by digest, from the experiment on."""
-    for rung in rungs[1:]:
-        bundle = load_bundle(Path(str(rung.bundle)), rung.digest)
-        assert bundle.manifest.metrics["ndcg10"] == rung.ndcg10
+    for candidate in candidates[1:]:
+        bundle = load_bundle(Path(str(candidate.bundle)), candidate.digest)
+        assert bundle.manifest.metrics["ndcg10"] == candidate.ndcg10
         assert bundle.manifest.train_window[1] < parts.test.start
         assert set(bundle.manifest.reference) == {*problem.feature_names, "score"}
 
 
 def test_two_trainings_give_the_same_models(
-    design: Design, problem: Problem, parts: Parts, rungs: list[Candidate], tmp_path: Path
+    design: Design, problem: Problem, parts: Parts, candidates: list[Candidate], tmp_path: Path
 ) -> None:
     again = run_leaderboard(altered(design), problem, parts, LINEAGE, tmp_path)
-    for one, two in zip(rungs[1:], again[1:], strict=True):
+    for one, two in zip(candidates[1:], again[1:], strict=True):
         first, _, _ = read_bundle(Path(str(one.bundle)), one.digest)
         second, _, _ = read_bundle(Path(str(two.bundle)), two.digest)
         assert first.model_sha256 == second.model_sha256
@@ -149,41 +153,41 @@ def test_training_does_not_look_at_the_test_rows(design: Design, problem: Proble
     assert text == fit_trees(parts.train, altered(design), problem.feature_names, "pointwise", leaves=7).text
 
 
-def test_the_two_best_become_champion_and_challenger(rungs: list[Candidate], parts: Parts) -> None:
+def test_the_two_best_become_champion_and_challenger(candidates: list[Candidate], parts: Parts) -> None:
     """4.08."""
-    choice = choose_first(rungs, parts.test)
-    by_rank = sorted(rungs[1:], key=lambda rung: -rung.ndcg10)
+    choice = choose_first(candidates, parts.test)
+    by_rank = sorted(candidates[1:], key=lambda candidate: -candidate.ndcg10)
     assert (choice.challenger, choice.champion) == (by_rank[0].name, by_rank[1].name)
 
 
-def _refused(rung: Candidate) -> Candidate:
-    return rung.model_copy(update={"checks": [rung.checks[0].model_copy(update={"passed": False})]})
+def _refused(candidate: Candidate) -> Candidate:
+    return candidate.model_copy(update={"checks": [candidate.checks[0].model_copy(update={"passed": False})]})
 
 
-def test_a_refused_rung_is_not_chosen(rungs: list[Candidate], parts: Parts) -> None:
-    popularity, logistic, trees, challenger = rungs
+def test_a_refused_candidate_is_not_chosen(candidates: list[Candidate], parts: Parts) -> None:
+    popularity, logistic, trees, challenger = candidates
     choice = choose_first([popularity, logistic, _refused(trees), _refused(challenger)], parts.test)
     assert (choice.champion, choice.challenger) == ("logistic_regression/pointwise", None)
-    nothing = choose_first([popularity, *map(_refused, rungs[1:])], parts.test)
+    nothing = choose_first([popularity, *map(_refused, candidates[1:])], parts.test)
     assert (nothing.champion, nothing.challenger) == (None, None)
 
 
-def _in_service(rung: Candidate) -> InService:
-    return InService(version=7, folder=str(rung.bundle), digest=str(rung.digest))
+def _in_service(candidate: Candidate) -> InService:
+    return InService(version=7, folder=str(candidate.bundle), digest=str(candidate.digest))
 
 
 def test_a_new_model_is_compared_with_the_one_in_service_on_the_same_rows(
-    rungs: list[Candidate], parts: Parts, problem: Problem
+    candidates: list[Candidate], parts: Parts, problem: Problem
 ) -> None:
-    better = choose_next(rungs, parts.test, _in_service(rungs[1]), problem.feature_names, DRAW)
+    better = choose_next(candidates, parts.test, _in_service(candidates[1]), problem.feature_names, DRAW)
     assert better.challenger in {"boosted_trees/pointwise", "boosted_trees/listwise"}
-    assert better.champion_ndcg10 == rungs[1].ndcg10
-    worse = choose_next(rungs[:2], parts.test, _in_service(rungs[3]), problem.feature_names, DRAW)
+    assert better.champion_ndcg10 == candidates[1].ndcg10
+    worse = choose_next(candidates[:2], parts.test, _in_service(candidates[3]), problem.feature_names, DRAW)
     assert worse.challenger is None and worse.check is not None and not worse.check.passed
 
 
 def test_a_champion_whose_features_are_gone_cannot_be_compared(
-    rungs: list[Candidate], parts: Parts, problem: Problem
+    candidates: list[Candidate], parts: Parts, problem: Problem
 ) -> None:
     with pytest.raises(UserError, match=problem.feature_names[0]):
-        choose_next(rungs, parts.test, _in_service(rungs[1]), problem.feature_names[1:], DRAW)
+        choose_next(candidates, parts.test, _in_service(candidates[1]), problem.feature_names[1:], DRAW)
