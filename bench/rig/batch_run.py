@@ -13,6 +13,7 @@ from mlsd.design.design import load_design
 from mlsd.features.snapshot import current
 from mlsd.models.release import Release
 from mlsd.models.selection import load_engine
+from mlsd.problem.context import Context
 from mlsd.tasks.ranking.batch.run import Model, write
 
 
@@ -28,7 +29,7 @@ def main(root: Path, design_file: Path, release: Release, engine: str) -> dict[s
     home = Home(root)
     bundle = load_engine(engine, Path(release.model_dir), release.model_digest, home)
     model = Model(release.model_version, bundle)
-    found = write(load_design(design_file), home, PROBLEM, model, current(home), datetime.now(UTC))
+    found = write(Context.of(load_design(design_file), home, PROBLEM), model, current(home), datetime.now(UTC))
     return {
         "engine": engine,
         "users": found.users,

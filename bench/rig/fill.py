@@ -14,6 +14,7 @@ from mlsd.core.home import Home
 from mlsd.design.design import load_design
 from mlsd.features.materialise import materialise
 from mlsd.features.snapshot import current
+from mlsd.problem.context import Context
 from rig.world import Size, frames
 
 
@@ -22,7 +23,7 @@ def main(root: Path, design: Path, size: Size) -> None:
     home = Home(root / "redis" / "home")
     os.environ["MLSD_HOME"] = str(home.root)
     at: datetime = current(Home(root)).written_at
-    materialise(load_design(design), home, PROBLEM, frames(size, at), end=at, now=at)
+    materialise(Context.of(load_design(design), home, PROBLEM), frames(size, at), end=at, now=at)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from mlsd.features.snapshot import current
 from mlsd.models.bundle import Manifest, save_bundle, sha256
 from mlsd.models.release import Release
 from mlsd.models.selection import compile_engine
+from mlsd.problem.context import Context
 from mlsd.training.onnx_export import export
 
 REQUESTS = 64  # different ones, in turn: no branch predictor learns a single request by heart
@@ -200,7 +201,7 @@ def _make(home: Home, described: Path, size: Size) -> None:
     design = Design.model_validate(_content(described, size))
     at = datetime.now(UTC)
     tables = frames(size, at)
-    materialise(design, home, PROBLEM, tables, end=at, now=at)
+    materialise(Context.of(design, home, PROBLEM), tables, end=at, now=at)
     users = [tables[name][list(columns)].to_numpy(np.float32) for name, columns in USER_VIEWS.items()]
     np.save(home.root / "users.npy", np.column_stack(users))
     for version, trees in enumerate(size.trees, 1):

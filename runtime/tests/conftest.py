@@ -16,6 +16,7 @@ from mlsd.data import ingest as data_step
 from mlsd.design.design import Design, load_design
 from mlsd.features import build as features_step
 from mlsd.local import processes
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem, load_problem
 from mlsd.problem.tables import Tables
 from support.miniature import Miniature, first_free_port
@@ -75,8 +76,8 @@ def featured_home(tmp_path_factory: pytest.TempPathFactory, small_design: Design
         patch.setenv("MLSD_HOME", str(home.root))
         _offset.cache_clear()
         for result in (
-            data_step.run(small_design, home, problem),
-            features_step.run(small_design, home, problem),
+            data_step.run(Context.of(small_design, home, problem)),
+            features_step.run(Context.of(small_design, home, problem)),
         ):
             assert result.passed, result
             result.save(home)

@@ -12,6 +12,7 @@ from mlsd.core.errors import UserError
 from mlsd.core.home import Home
 from mlsd.data import ingest
 from mlsd.design.design import Design
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.problem.tables import Tables
 
@@ -110,5 +111,5 @@ def test_a_violation_stops_the_data_step_and_nothing_is_written(
     spoilt = DEFECTS["unknown foreign key"][0](world)
     monkeypatch.setattr(type(problem), "synthesise", lambda _self, _design: spoilt)
     with pytest.raises(UserError, match="breaks its contract"):
-        ingest.run(small_design, home, problem)
+        ingest.run(Context.of(small_design, home, problem))
     assert not home.data.exists()

@@ -18,6 +18,7 @@ from mlsd.design.sources import effective_design
 from mlsd.prediction_log.pseudonyms import pseudonyms
 from mlsd.prediction_log.record import Record
 from mlsd.prediction_log.writer import FeatureLog
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from support.ratings import small
 
@@ -49,7 +50,7 @@ def record(k: int, user: int, items: list[int], at: datetime, role: str = "live"
 
 @pytest.fixture
 def made(small_design: Design, problem: Problem, home: Home) -> Iterator[Home]:
-    ingest.run(small_design, home, problem)
+    ingest.run(Context.of(small_design, home, problem))
     yield home
     clock._offset.cache_clear()
 
@@ -73,7 +74,7 @@ def test_hashed_users_are_joined_by_who_holds_the_key(made: Home, small_design: 
     serve(made, 0, REQUESTS, ago_h=30, hashed=True)
     assert {type(user) for user in served(made)["user_id"]} == {str}
     before = len(load_tables(made).impressions)
-    assert arrive(small_design, made, problem, clock.now()) == REQUESTS * small_design.data.synthetic.shown
+    assert arrive(Context.of(small_design, made, problem), clock.now()) == REQUESTS * small_design.data.synthetic.shown
     new = load_tables(made).impressions.iloc[before:]
     assert dict(zip(new["request_id"], new["user_id"], strict=True)) == {f"live-{k}": users[k] for k in range(REQUESTS)}
 
@@ -83,15 +84,15 @@ def test_answers_become_rows_once(made: Home, small_design: Design, problem: Pro
     shown = small_design.data.synthetic.shown
     before = load_tables(made)
     serve(made, 0, REQUESTS, ago_h=30)
-    assert arrive(small_design, made, problem, clock.now()) == REQUESTS * shown
-    assert arrive(small_design, made, problem, clock.now()) == 0
+    assert arrive(Context.of(small_design, made, problem), clock.now()) == REQUESTS * shown
+    assert arrive(Context.of(small_design, made, problem), clock.now()) == 0
     assert len(load_tables(made).impressions) == len(before.impressions) + REQUESTS * shown
     stamp = digest(made)
     serve(made, 20, REQUESTS, ago_h=30)  # ten of them are known already
-    assert arrive(small_design, made, problem, clock.now()) == 20 * shown
+    assert arrive(Context.of(small_design, made, problem), clock.now()) == 20 * shown
     assert digest(made) != stamp
     (made.data / "arrivals.json").unlink()  # without the watermark the whole log is read again
-    assert arrive(small_design, made, problem, clock.now()) == 0
+    assert arrive(Context.of(small_design, made, problem), clock.now()) == 0
     after = load_tables(made)
     assert after.impressions["impression_id"].is_unique
     assert problem.contract(small_design).violations(after) == []
@@ -106,7 +107,7 @@ def test_in_a_world_with_its_own_clock_time_passes_until_labels_are_mature(
 ) -> None:
     serve(made, 0, 3)
     before = clock.now()
-    assert arrive(small_design, made, problem, before) == 3 * small_design.data.synthetic.shown
+    assert arrive(Context.of(small_design, made, problem), before) == 3 * small_design.data.synthetic.shown
     assert clock.now() - before >= timedelta(hours=small_design.label.maturity_h)
 
 
@@ -116,10 +117,10 @@ def test_on_the_real_clock_young_answers_wait(made: Home, small_design: Design, 
     clock._offset.cache_clear()
     serve(made, 0, 3)
     stamp = digest(made)
-    assert arrive(small_design, made, problem, clock.now()) == 0
+    assert arrive(Context.of(small_design, made, problem), clock.now()) == 0
     assert digest(made) == stamp
     later = clock.now() + timedelta(hours=small_design.label.maturity_h, minutes=1)
-    assert arrive(small_design, made, problem, later) == 3 * small_design.data.synthetic.shown
+    assert arrive(Context.of(small_design, made, problem), later) == 3 * small_design.data.synthetic.shown
 
 
 def test_served_lists_are_in_order_of_scores(made: Home) -> None:
@@ -132,21 +133,21 @@ def test_served_lists_are_in_order_of_scores(made: Home) -> None:
 
 def test_an_empty_log_brings_nothing(made: Home, small_design: Design, problem: Problem) -> None:
     stamp = digest(made)
-    assert arrive(small_design, made, problem, clock.now()) == 0
+    assert arrive(Context.of(small_design, made, problem), clock.now()) == 0
     assert digest(made) == stamp
 
 
 def test_held_back_rows_of_real_data_arrive_once(design: Design, problem: Problem, files: Path, home: Home) -> None:
     declared = small(design)
-    ingest.run(declared, home, problem, files)
+    ingest.run(Context.of(declared, home, problem), files)
     mapped = effective_design(declared, home)
     before = load_tables(home)
-    count = arrive(mapped, home, problem, clock.now())
+    count = arrive(Context.of(mapped, home, problem), clock.now())
     after = load_tables(home)
     assert count == len(after.impressions) - len(before.impressions) > 0
     assert after.impressions["at"].max() > before.impressions["at"].max()
     newest = after.impressions["at"].max().to_pydatetime()
     assert clock.now() >= newest + timedelta(hours=mapped.label.maturity_h)
-    assert arrive(mapped, home, problem, clock.now()) == 0
+    assert arrive(Context.of(mapped, home, problem), clock.now()) == 0
     assert problem.contract(mapped).violations(after) == []
     clock._offset.cache_clear()

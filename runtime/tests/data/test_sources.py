@@ -13,6 +13,7 @@ from mlsd.data import ingest
 from mlsd.data.mapped import hold_back, read_tables
 from mlsd.design.design import Design
 from mlsd.design.sources import effective_design, resolve
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from support.paths import RUNTIME
 from support.ratings import START, small
@@ -84,7 +85,7 @@ def test_the_newest_requests_are_held_back(design: Design, files: Path) -> None:
 def test_the_source_in_use_is_remembered(design: Design, files: Path, problem: Problem, home: Home) -> None:
     declared = small(design)
     assert effective_design(declared, home) == declared
-    result = ingest.run(declared, home, problem, files)
+    result = ingest.run(Context.of(declared, home, problem), files)
     assert result.passed, result.checks
     again = effective_design(declared, home)
     assert (again.data.source, again.data.path) == ("movielens", str(files))

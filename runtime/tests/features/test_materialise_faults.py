@@ -20,6 +20,7 @@ from mlsd.features.items import ItemStore
 from mlsd.features.materialise import materialise
 from mlsd.features.online_stores.base import online_store
 from mlsd.features.snapshot import current
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from support.gameday import Seen
 
@@ -34,12 +35,14 @@ import pandas as pd
 from mlsd.design.design import Design
 from mlsd.features.materialise import materialise
 from mlsd.core.home import Home
+from mlsd.problem.context import Context
 from mlsd.problem.problem import load_problem
 root, rows, design, end = sys.argv[1:]
 tables = {name: pd.read_parquet(Path(rows) / f"{name}.parquet") for name in ("user", "interaction", "post")}
 design = Design.model_validate_json(Path(design).read_text())
 end = datetime.fromisoformat(end)
-materialise(design, Home(Path(root)), load_problem(design.problem), tables, end=end, now=end)
+context = Context.of(design, Home(Path(root)), load_problem(design.problem))
+materialise(context, tables, end=end, now=end)
 """
 Frames = dict[str, pd.DataFrame]
 
@@ -84,7 +87,7 @@ def test_one_that_is_killed_leaves_the_last_complete_one_and_the_next_run_repair
     assert watermark.read(copied) == mark
     assert ItemStore(copied, problem).snapshot.version == before.version == mark.snapshot
     assert watermark.unfinished(copied) == LATER
-    materialise(small_design, copied, problem, frames, end=LATER, now=LATER)
+    materialise(Context.of(small_design, copied, problem), frames, end=LATER, now=LATER)
     assert f"the materialisation until {LATER.isoformat()} never ended" in caplog.text
     after = watermark.read(copied)
     assert after == watermark.Watermark(LATER, current(copied).version)
@@ -103,7 +106,7 @@ def test_one_until_tomorrow_is_refused(
 ) -> None:
     before = watermark.read(copied)
     with pytest.raises(UserError, match=r"materialise until 2026-03-05T.*: that is after now"):
-        materialise(small_design, copied, problem, frames, end=LATER + timedelta(days=1), now=LATER)
+        materialise(Context.of(small_design, copied, problem), frames, end=LATER + timedelta(days=1), now=LATER)
     assert watermark.read(copied) == before
     assert watermark.unfinished(copied) is None
     seen("refused, nothing written")
@@ -114,14 +117,14 @@ def test_a_reset_watermark_is_told_and_nothing_is_left_out(
     copied: Home, frames: Frames, small_design: Design, problem: Problem, caplog: pytest.LogCaptureFixture, seen: Seen
 ) -> None:
     """feast#2905; how old the served values are is a metric of its own: test_store_faults.py, stale row."""
-    materialise(small_design, copied, problem, frames, end=LATER, now=LATER)
+    materialise(Context.of(small_design, copied, problem), frames, end=LATER, now=LATER)
     assert "watermark was reset" not in caplog.text
     (copied.feast / "registry.db").unlink()
     store = open_store(small_design, copied)
-    apply(store, problem, small_design, copied)
+    apply(store, Context.of(small_design, copied, problem))
     assert store.get_feature_view("user").most_recent_end_time is None
     end = LATER + timedelta(hours=1)
-    materialise(small_design, copied, problem, frames, end=end, now=end)
+    materialise(Context.of(small_design, copied, problem), frames, end=end, now=end)
     assert "Feast's watermark was reset (views user, interaction, post)" in caplog.text
     assert watermark.read(copied) == watermark.Watermark(end, current(copied).version)
     seen("told by the next run, which reads from the beginning; ages are a metric")

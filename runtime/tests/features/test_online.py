@@ -25,6 +25,7 @@ from mlsd.features.online_stores.sqlite import UserReader
 from mlsd.features.push import push
 from mlsd.features.user_values import fill
 from mlsd.features.values import decode, decode_all, decode_hex, entity_key, moment, redis_field, stamp
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
@@ -229,7 +230,8 @@ def test_a_pushed_session_is_read_at_once_and_an_older_one_never_wins(
     for user in (1, STRANGER):
         for value, minutes, written in ((2.0, 10, 1), (3.0, 5, 0), (4.0, 11, 1)):
             rows = session(problem, user, NOW + timedelta(minutes=minutes), value)
-            assert push(small_design, copied, problem, "interaction", rows, NOW + timedelta(hours=1)) == written
+            context = Context.of(small_design, copied, problem)
+            assert push(context, "interaction", rows, NOW + timedelta(hours=1)) == written
         row = mine.read(user)
         assert row
         assert set(row.values[part].tolist()) == {4.0}
@@ -241,6 +243,6 @@ def test_a_push_from_the_future_or_to_an_unknown_view_is_refused(
 ) -> None:
     rows = session(problem, 1, NOW + timedelta(days=2), 1.0)
     with pytest.raises(UserError, match="rows after 2026-03-04"):
-        push(small_design, copied, problem, "interaction", rows, NOW)
+        push(Context.of(small_design, copied, problem), "interaction", rows, NOW)
     with pytest.raises(UserError, match="push to view 'post'"):
-        push(small_design, copied, problem, "post", rows, NOW)
+        push(Context.of(small_design, copied, problem), "post", rows, NOW)

@@ -21,6 +21,7 @@ from mlsd.features.online_stores.base import Reader, online_store
 from mlsd.features.online_stores.redis import CONNECTIONS, RedisReader, RedisStore
 from mlsd.features.push import push
 from mlsd.features.snapshot import current
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.problem.tables import Tables
 from support.gameday import Seen
@@ -55,7 +56,7 @@ def homes(
     shutil.copytree(featured_home.root, folder / "sqlite")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(REDIS_URL, server.url)
-        materialise(on_redis(small_design), Home(folder / "redis"), problem, frames, end=NOW, now=NOW)
+        materialise(Context.of(on_redis(small_design), Home(folder / "redis"), problem), frames, end=NOW, now=NOW)
     return {"sqlite": Home(folder / "sqlite"), "redis": Home(folder / "redis")}
 
 
@@ -118,11 +119,11 @@ def test_a_row_from_the_future_is_refused_and_one_that_got_in_hides_nothing(
 ) -> None:
     """+2 days, then now: the value is the latter."""
     with pytest.raises(UserError, match="rows after 2026-03-04"):
-        push(chosen, home, problem, "interaction", session(problem, 901, NOW + timedelta(days=2), 1.0), NOW)
+        push(Context.of(chosen, home, problem), "interaction", session(problem, 901, NOW + timedelta(days=2), 1.0), NOW)
     assert reader.read(901) is None
     write(home, chosen, problem, 901, NOW + timedelta(days=2), 7.0)
     assert stored(reader, problem, 901) == (7.0, NOW + timedelta(days=2))
-    assert push(chosen, home, problem, "interaction", session(problem, 901, NOW, 2.0), NOW) == 1
+    assert push(Context.of(chosen, home, problem), "interaction", session(problem, 901, NOW, 2.0), NOW) == 1
     assert stored(reader, problem, 901) == (2.0, NOW)
     seen("push refused; a row written past it gave way to the next true one")
 
@@ -131,7 +132,7 @@ def test_a_row_from_the_future_is_refused_and_one_that_got_in_hides_nothing(
 def test_a_late_older_row_never_wins(home: Home, reader: Reader, chosen: Design, problem: Problem, seen: Seen) -> None:
     for value, minutes, written in ((2.0, -30, 1), (3.0, -40, 0), (4.0, -20, 1)):
         rows = session(problem, 902, NOW + timedelta(minutes=minutes), value)
-        assert push(chosen, home, problem, "interaction", rows, NOW) == written
+        assert push(Context.of(chosen, home, problem), "interaction", rows, NOW) == written
     write(home, chosen, problem, 902, NOW - timedelta(minutes=25), 9.0)
     assert stored(reader, problem, 902) == (4.0, NOW - timedelta(minutes=20))
     seen("kept through push and through Feast's own SDK")
@@ -144,14 +145,14 @@ def test_a_batch_neither_overwrites_what_was_pushed_since_nor_skips_what_it_corr
     newest = frames["interaction"].groupby("user_id")["event_timestamp"].max()
     pushed, poisoned, corrected = (int(user) for user in newest.index[:3])
     later = NOW + timedelta(minutes=10)
-    assert push(chosen, home, problem, "interaction", session(problem, pushed, later, 5.0), later) == 1
+    assert push(Context.of(chosen, home, problem), "interaction", session(problem, pushed, later, 5.0), later) == 1
     write(home, chosen, problem, poisoned, NOW + timedelta(days=9), 6.0)
     changed = frames["interaction"].copy()
     columns = list(problem.user_views["interaction"])
     rows = changed["user_id"].isin([pushed, poisoned, corrected])
     changed.loc[rows, columns] = np.float32(8.0)
     end = NOW + timedelta(minutes=20)
-    materialise(chosen, home, problem, frames | {"interaction": changed}, end=end, now=end)
+    materialise(Context.of(chosen, home, problem), frames | {"interaction": changed}, end=end, now=end)
     assert stored(reader, problem, pushed) == (5.0, later)
     for user in (poisoned, corrected):
         value, at = stored(reader, problem, user)
@@ -230,8 +231,8 @@ def test_a_batch_or_a_push_without_redis_says_so(
     port, design = free_port(), on_redis(small_design)
     monkeypatch.setenv(REDIS_URL, f"redis://me:secret@127.0.0.1:{port}")
     for act in (
-        lambda: materialise(design, homes["redis"], problem, frames, end=NOW, now=NOW),
-        lambda: push(design, homes["redis"], problem, "interaction", session(problem, 1, NOW, 1.0), NOW),
+        lambda: materialise(Context.of(design, homes["redis"], problem), frames, end=NOW, now=NOW),
+        lambda: push(Context.of(design, homes["redis"], problem), "interaction", session(problem, 1, NOW, 1.0), NOW),
     ):
         with pytest.raises(UserError, match=f"MLSD_REDIS_URL: 127.0.0.1:{port}: .*refused") as refused:
             act()

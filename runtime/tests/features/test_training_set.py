@@ -19,6 +19,7 @@ from mlsd.features import build as features_step
 from mlsd.features.feast_store import offline_folder, open_store
 from mlsd.features.materialise import materialise
 from mlsd.features.training_set import build, join
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 
 pytestmark = pytest.mark.slow
@@ -100,8 +101,8 @@ def test_a_planted_future_changes_no_training_value(copied: Home, small_design: 
     save_tables(copied, replace(tables, engagements=pd.concat([tables.engagements, clicks], ignore_index=True)))
     planted = load_tables(copied)
     sources = problem.feature_tables(planted, small_design, NOW)
-    materialise(small_design, copied, problem, sources, end=NOW, now=NOW)
-    build(small_design, copied, problem, NOW)
+    materialise(Context.of(small_design, copied, problem), sources, end=NOW, now=NOW)
+    build(Context.of(small_design, copied, problem), NOW)
     after = frame_of(copied)
     past = [frame[frame["at"] < CUT].reset_index(drop=True) for frame in (before, after)]
     assert len(past[0]) > 1000
@@ -129,10 +130,10 @@ def test_a_store_that_loses_rows_stops_the_run(copied: Home, small_design: Desig
 def test_the_frame_is_kept_while_nothing_changed(copied: Home, small_design: Design, problem: Problem) -> None:
     path = copied.data / "training.parquet"
     stamp = path.stat().st_mtime_ns
-    build(small_design, copied, problem, NOW)
+    build(Context.of(small_design, copied, problem), NOW)
     assert path.stat().st_mtime_ns == stamp
     other = small_design.model_copy(update={"label": small_design.label.model_copy(update={"min_dwell_s": 60})})
-    build(other, copied, problem, NOW)
+    build(Context.of(other, copied, problem), NOW)
     assert path.stat().st_mtime_ns != stamp
 
 
@@ -148,7 +149,7 @@ def test_what_is_derived_is_made_anew_when_it_is_gone_or_damaged(
         path.unlink()
     if content:
         (copied.root / name).write_text(content)
-    assert features_step.run(small_design, copied, problem).passed
+    assert features_step.run(Context.of(small_design, copied, problem)).passed
     pd.testing.assert_frame_equal(frame_of(copied), before, check_exact=True)
 
 
@@ -156,16 +157,16 @@ def test_without_a_mature_label_there_is_nothing_to_train_on(
     copied: Home, small_design: Design, problem: Problem
 ) -> None:
     with pytest.raises(UserError, match="maturity_h 24"):
-        build(small_design, copied, problem, datetime(2026, 2, 1, tzinfo=UTC))
+        build(Context.of(small_design, copied, problem), datetime(2026, 2, 1, tzinfo=UTC))
 
 
 def test_a_row_from_the_future_is_refused(copied: Home, small_design: Design, problem: Problem) -> None:
     tables = problem.feature_tables(load_tables(copied), small_design, NOW)
     early = datetime(2026, 3, 1, tzinfo=UTC)
     with pytest.raises(UserError, match=r"feature view user: found .* rows after 2026-03-01"):
-        materialise(small_design, copied, problem, tables, end=early, now=early)
+        materialise(Context.of(small_design, copied, problem), tables, end=early, now=early)
 
 
 def test_materialising_the_future_is_refused(copied: Home, small_design: Design, problem: Problem) -> None:
     with pytest.raises(UserError, match="is after now"):
-        materialise(small_design, copied, problem, {}, end=datetime(2026, 3, 5, tzinfo=UTC), now=NOW)
+        materialise(Context.of(small_design, copied, problem), {}, end=datetime(2026, 3, 5, tzinfo=UTC), now=NOW)

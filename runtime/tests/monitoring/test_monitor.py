@@ -22,6 +22,7 @@ from mlsd.monitoring.triggers.wait import wait_for_retrain
 from mlsd.prediction_log.framing import frame
 from mlsd.prediction_log.record import encode
 from mlsd.prediction_log.writer import read_records
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from support.live_traffic import ITEMS, START, LiveTraffic
 from support.paths import PYTHONPATH
@@ -74,7 +75,7 @@ def check(result: StepResult, name: str) -> tuple[bool, str]:
 
 def test_normal_traffic_is_silent(traffic: LiveTraffic, home: Home, design: Design, problem: Problem) -> None:
     """The manifest's training rows would alert for ever here; the release's own first requests do not."""
-    result = monitor.run(design, home, problem)
+    result = monitor.run(Context.of(design, home, problem))
     assert result.passed, result.checks
     assert result.details["triggers"] == []
     assert result.details["window"]["requests"] == 300
@@ -89,7 +90,7 @@ def test_a_log_that_lost_records_fails_the_verdict(
     last = list(read_records(home.feature_log))[-1]
     with path.open("ab") as file:
         file.write(frame(encode(last, lost=7)))
-    result = monitor.run(design, home, problem)
+    result = monitor.run(Context.of(design, home, problem))
     assert not result.passed
     passed, measured = check(result, "feature log")
     assert (passed, measured.partition(" beside ")[0]) == (False, "7 lost")
@@ -100,9 +101,9 @@ def test_a_shift_fires_exactly_once_and_the_run_is_found(
     traffic: LiveTraffic, home: Home, design: Design, problem: Problem
 ) -> None:
     """6.12, 6.16: traffic shifts, PSI passes 0.2, one run; looking again during the cooldown asks for nothing."""
-    assert monitor.run(design, home, problem).passed
+    assert monitor.run(Context.of(design, home, problem)).passed
     traffic.send(300, items=YOUNG)
-    shifted = monitor.run(design, home, problem, expect_drift=True)
+    shifted = monitor.run(Context.of(design, home, problem), expect_drift=True)
     assert shifted.passed, shifted.checks
     assert len(shifted.details["triggers"]) == 1
     rows = {row["name"]: row for row in shifted.details["features"]}
@@ -112,7 +113,7 @@ def test_a_shift_fires_exactly_once_and_the_run_is_found(
     assert waited.passed, waited.checks
     assert waited.details["challenger"] == 2
     traffic.send(300, items=YOUNG)
-    again = monitor.run(design, home, problem)
+    again = monitor.run(Context.of(design, home, problem))
     assert not again.passed, "still drifting: the exit code says so"
     assert again.details["triggers"] == [], "but nothing is asked for twice"
 
@@ -122,7 +123,7 @@ def test_an_unexpected_shift_fails_the_command(
     traffic: LiveTraffic, home: Home, design: Design, problem: Problem
 ) -> None:
     traffic.send(2000, items=YOUNG)
-    result = monitor.run(design, home, problem)
+    result = monitor.run(Context.of(design, home, problem))
     assert not result.passed
     assert check(result, "PSI item_age_h")[0] is False
     assert check(result, "PSI user_ctr")[0] is True
@@ -131,33 +132,33 @@ def test_an_unexpected_shift_fails_the_command(
 def test_an_expected_shift_that_is_not_there_fails(
     traffic: LiveTraffic, home: Home, design: Design, problem: Problem
 ) -> None:
-    result = monitor.run(design, home, problem, expect_drift=True)
+    result = monitor.run(Context.of(design, home, problem), expect_drift=True)
     assert check(result, "shift of a critical feature") == (False, "none")
     assert check(result, "trigger") == (False, "none")
 
 
 def test_a_small_window_waits_for_more(traffic: LiveTraffic, home: Home, design: Design, problem: Problem) -> None:
-    monitor.run(design, home, problem)
+    monitor.run(Context.of(design, home, problem))
     traffic.send(150, items=YOUNG)
-    few = monitor.run(design, home, problem)
+    few = monitor.run(Context.of(design, home, problem))
     assert few.passed
     assert "insufficient rows" in check(few, "PSI item_age_h")[1]
     traffic.send(150, items=YOUNG)
     with pytest.raises(UserError, match="hook server"):
-        monitor.run(design, home, problem)  # now 300 rows have a verdict, and there is nobody to tell
+        monitor.run(Context.of(design, home, problem))  # now 300 rows have a verdict, and there is nobody to tell
     with pytest.raises(UserError, match="hook server"):
-        monitor.run(design, home, problem)  # which does not lose the alert
+        monitor.run(Context.of(design, home, problem))  # which does not lose the alert
 
 
 def test_without_a_reference_there_is_no_verdict(home: Home, design: Design, problem: Problem) -> None:
     LiveTraffic(home, problem, design).send(100)
-    result = monitor.run(design, home, problem)
+    result = monitor.run(Context.of(design, home, problem))
     assert "being collected" in result.summary
 
 
 def test_nothing_live_is_said(home: Home, design: Design, problem: Problem) -> None:
     with pytest.raises(UserError, match="no release is live"):
-        monitor.run(design, home, problem)
+        monitor.run(Context.of(design, home, problem))
 
 
 def _good(scores: np.ndarray) -> np.ndarray:
@@ -184,7 +185,7 @@ def _quality(traffic: LiveTraffic, later: object) -> None:
 def test_quality_that_holds_is_silent(traffic: LiveTraffic, home: Home, design: Design, problem: Problem) -> None:
     """6.07, 6.22"""
     _quality(traffic, _good)
-    result = monitor.run(design, home, problem)
+    result = monitor.run(Context.of(design, home, problem))
     assert result.passed, result.checks
     assert "[" in check(result, "AUC all")[1]
     assert "[" in check(result, "ctr")[1]
@@ -196,7 +197,7 @@ def test_a_loss_of_quality_goes_back_and_retrains(
 ) -> None:
     """6.13, 6.24: no error in any log, but the order has become worthless."""
     _quality(traffic, _random)
-    result = monitor.run(design, home, problem)
+    result = monitor.run(Context.of(design, home, problem))
     assert check(result, "AUC all")[0] is False
     assert [each["action"] for each in result.details["triggers"]] == ["rollback", "retrain"]
 
@@ -216,7 +217,7 @@ def test_the_business_metric_below_its_target_retrains(
 ) -> None:
     """6.14, 6.22: in its own unit; 0.005 of the shown items are clicked, and each click lasts a minute."""
     _quality(traffic, _ignored)
-    result = monitor.run(_judged_by(design, metric, target), home, problem)
+    result = monitor.run(Context.of(_judged_by(design, metric, target), home, problem))
     (found,) = [each for each in result.checks if each.name == metric]
     assert not found.passed
     assert found.designed == f">= {target:g} {unit} per shown item"
@@ -229,21 +230,21 @@ def test_a_business_metric_above_its_target_is_silent(
     traffic: LiveTraffic, home: Home, design: Design, problem: Problem, metric: str
 ) -> None:
     _quality(traffic, _good)
-    measured = check(monitor.run(_judged_by(design, metric, 0.03), home, problem), metric)
+    measured = check(monitor.run(Context.of(_judged_by(design, metric, 0.03), home, problem)), metric)
     assert measured[0] is True
     assert "[" in measured[1]
 
 
 def test_a_metric_that_nobody_computes_is_refused(home: Home, design: Design, problem: Problem) -> None:
     with pytest.raises(UserError, match=r"success\.metric: found 'revenue', expected a metric that the pack"):
-        monitor.run(_judged_by(design, "revenue", 0.03), home, problem)
+        monitor.run(Context.of(_judged_by(design, "revenue", 0.03), home, problem))
 
 
 @pytest.mark.usefixtures("hooks")
 def test_an_old_model_retrains(traffic: LiveTraffic, home: Home, design: Design, problem: Problem) -> None:
     """6.28"""
     clock.set_world_time(START + timedelta(days=design.monitoring.max_model_age_days + 1))
-    result = monitor.run(design, home, problem)
+    result = monitor.run(Context.of(design, home, problem))
     assert check(result, "model age")[0] is False
     assert [each["action"] for each in result.details["triggers"]] == ["retrain"]
 

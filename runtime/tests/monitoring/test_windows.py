@@ -9,6 +9,7 @@ from mlsd.delivery.releases.ledger import Ledger
 from mlsd.design.design import Design
 from mlsd.monitoring import reference
 from mlsd.monitoring.windows import SCORE, columns, live, observe
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.serving.inference.replay import snapshots
 from support.live_traffic import ITEMS, POOL, LiveTraffic
@@ -55,13 +56,13 @@ def test_a_release_gets_its_reference_once(traffic: LiveTraffic, home: Home, pro
     release = Ledger(home.releases_db).champion()
     assert release is not None
     traffic.send(reference.REQUESTS - 1)
-    assert reference.of_release(release, home, problem, design) is None
+    assert reference.of_release(release, Context.of(design, home, problem)) is None
     traffic.send(1)
-    taken = reference.of_release(release, home, problem, design)
+    taken = reference.of_release(release, Context.of(design, home, problem))
     assert taken is not None
     assert taken.requests == reference.REQUESTS
     traffic.send(200, items=(ITEMS // 2, ITEMS))
-    assert reference.of_release(release, home, problem, design) == taken
+    assert reference.of_release(release, Context.of(design, home, problem)) == taken
 
 
 def test_a_damaged_or_foreign_reference_is_refused(traffic: LiveTraffic, home: Home, problem: Problem) -> None:

@@ -13,6 +13,7 @@ from mlsd.delivery.releases.records import Model
 from mlsd.design.design import Design
 from mlsd.models.scoring import load_bundle
 from mlsd.pipelines import retrain, training
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.registry import registry
 from mlsd.training.gating.winner import InService
@@ -30,7 +31,7 @@ def trained(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLSD_HOME", str(home.root))
         _offset.cache_clear()
-        result = training.run(small_design, home, problem)
+        result = training.run(Context.of(small_design, home, problem))
         result.save(home)
     _offset.cache_clear()
     return home, result
@@ -72,7 +73,7 @@ def test_without_new_data_there_is_no_retraining(
     """3.27: no new data, no run, reason told."""
     home, _ = trained
     monkeypatch.setenv("MLSD_HOME", str(home.root))
-    result = retrain.run(small_design, home, problem)
+    result = retrain.run(Context.of(small_design, home, problem))
     assert not result.passed and result.summary.startswith("no new data")
     assert [path.name for path in (home.root / "pipelines").iterdir() if path.name.isdigit()] == ["1"]
 

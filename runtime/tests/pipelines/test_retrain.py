@@ -11,6 +11,7 @@ from mlsd.design.design import Design
 from mlsd.monitoring.triggers.outbox import Outbox
 from mlsd.monitoring.triggers.wait import _end
 from mlsd.pipelines import retrain
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.registry.trainings import Training, first_champion, newest, path_of
 from support.trained import trained
@@ -33,7 +34,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_no_new_rows_no_run(design: Design, home: Home, problem: Problem, calls: list[str]) -> None:
     trained(home, tables="now")
-    result = retrain.run(design, home, problem)
+    result = retrain.run(Context.of(design, home, problem))
     assert not result.passed and "no new data" in result.summary
     assert calls == []
 
@@ -41,7 +42,7 @@ def test_no_new_rows_no_run(design: Design, home: Home, problem: Problem, calls:
 def test_new_rows_start_a_run(design: Design, home: Home, problem: Problem, calls: list[str]) -> None:
     trained(home, tables="before")
     with pytest.raises(InterruptedError):
-        retrain.run(design, home, problem)
+        retrain.run(Context.of(design, home, problem))
     assert calls == ["features"]
 
 

@@ -12,6 +12,7 @@ from mlsd.models.bundle import ModelRefused
 from mlsd.models.release import Release
 from mlsd.models.scoring import Bundle
 from mlsd.models.selection import compile_engine
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.serving.loading import model_loader
 from mlsd.serving.loading.bundle_loading import load_model
@@ -24,7 +25,9 @@ from support.waiting import within
 
 def keep(home: Home, design: Design, problem: Problem, release: Release) -> tuple[ModelLoader, list[str]]:
     put: list[str] = []
-    return ModelLoader(release, design, problem, current(home), home, lambda bundle: put.append(bundle.engine)), put
+    return ModelLoader(
+        release, Context.of(design, home, problem), current(home), lambda bundle: put.append(bundle.engine)
+    ), put
 
 
 def test_a_server_starts_compiled_when_training_has_left_the_object(

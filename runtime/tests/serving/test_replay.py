@@ -22,6 +22,7 @@ from mlsd.models.selection import compile_engine, load_engine
 from mlsd.prediction_log.framing import ReadCount
 from mlsd.prediction_log.record import Record
 from mlsd.prediction_log.writer import FeatureLog, read_records
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.serving.inference import explain
 from mlsd.serving.inference.cache import AnswerCache
@@ -160,7 +161,7 @@ def test_pruned_and_cached_answers_say_so_and_replay(
     """What was left out is in the record; what was kept from before is replayed as it was then."""
     release = train(served_home, patient_design, problem, version=6)
     bundle = load_engine("lightgbm", Path(release.model_dir), release.model_digest, served_home)
-    users, items = open_users(patient_design, served_home, problem), ItemStore(served_home, problem)
+    users, items = open_users(Context.of(patient_design, served_home, problem)), ItemStore(served_home, problem)
     ranker = Ranker(patient_design, problem, users, items, bundle)
     request = RankRequest(17, np.array(candidates(current(served_home), 60), np.int64), "mobile")
 
@@ -196,7 +197,7 @@ def test_the_engine_that_answered_replays(served_home: Home, patient_design: Des
     """Compiled trees may differ from LightGBM in the last bit, so the record's engine decides."""
     release = train(served_home, patient_design, problem, version=7)
     folder = Path(release.model_dir)
-    users, items = open_users(patient_design, served_home, problem), ItemStore(served_home, problem)
+    users, items = open_users(Context.of(patient_design, served_home, problem)), ItemStore(served_home, problem)
     request = RankRequest(17, np.array(candidates(current(served_home), 300), np.int64), "mobile")
     for bundle in (
         load_engine("lightgbm", folder, release.model_digest, served_home),

@@ -18,6 +18,7 @@ from mlsd.features.snapshot import current
 from mlsd.models.bundle import ModelRefused
 from mlsd.models.release import RELEASE, Release, release_from_env
 from mlsd.prediction_log.writer import read_records
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.serving.launch import environment
 from mlsd.serving.loading.bundle_loading import load_model
@@ -67,7 +68,7 @@ def test_a_damaged_model_never_becomes_ready(served_home: Home, patient_design: 
 
 def test_a_model_for_other_features_is_refused(served_home: Home, patient_design: Design, problem: Problem) -> None:
     """3.18: the feature service, the features and their order are part of the model."""
-    snapshot = current(served_home)
+    context, snapshot = Context.of(patient_design, served_home, problem), current(served_home)
     names = list(problem.feature_names)
     changes = [
         ({"feature_names": [*names[1:], names[0]]}, "feature_names"),
@@ -78,17 +79,15 @@ def test_a_model_for_other_features_is_refused(served_home: Home, patient_design
     for change, named in changes:
         release = train(served_home, patient_design, problem, version=3, **change)
         with pytest.raises(ModelRefused, match=named):
-            load_model(release, patient_design, problem, snapshot, served_home)
+            load_model(release, context, snapshot)
     release = train(served_home, patient_design, problem, version=3)
-    load_model(release, patient_design, problem, snapshot, served_home)
+    load_model(release, context, snapshot)
     with pytest.raises(ModelRefused, match="sha256"):
-        load_model(
-            release.model_copy(update={"model_digest": "0" * 64}), patient_design, problem, snapshot, served_home
-        )
+        load_model(release.model_copy(update={"model_digest": "0" * 64}), context, snapshot)
     model = Path(release.model_dir) / "model.txt"
     model.write_bytes(model.read_bytes()[:-1000])
     with pytest.raises(ModelRefused, match="sha256"):
-        load_model(release, patient_design, problem, snapshot, served_home)
+        load_model(release, context, snapshot)
 
 
 def test_a_process_that_was_told_nothing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from mlsd.design.design import Design
 from mlsd.features.snapshot import current as current_snapshot
 from mlsd.models.release import Release
 from mlsd.models.scoring import Bundle, load_bundle
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.tasks.ranking.batch.run import Model, Written, write
 from support.model_server import train
@@ -42,7 +43,10 @@ def runs(featured_home: Home, small_design: Design, problem: Problem, folder: Pa
         release = train(home, small_design, problem)
         bundle = load_bundle(Path(release.model_dir), release.model_digest)
         done = write(
-            in_mode(small_design, "batch"), home, problem, Model(1, bundle), current_snapshot(home), clock.now()
+            Context.of(in_mode(small_design, "batch"), home, problem),
+            Model(1, bundle),
+            current_snapshot(home),
+            clock.now(),
         )
         yield home, release, bundle, done
     clock.reread()

@@ -11,6 +11,7 @@ from mlsd.core.errors import UserError
 from mlsd.core.home import Home
 from mlsd.design.design import Design
 from mlsd.features.snapshot import current as current_snapshot
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.tasks.ranking.batch import precomputed as module
 from mlsd.tasks.ranking.batch.precomputed import PrecomputedRankings
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 def look(design: Design, made: Made, problem: Problem) -> PrecomputedRankings:
     home, release, _, _ = made
-    ahead = PrecomputedRankings.of(design, home, problem, Holder(home), release)
+    ahead = PrecomputedRankings.of(Context.of(design, home, problem), Holder(home), release)
     assert ahead is not None
     return ahead
 
@@ -76,7 +77,7 @@ def test_the_rule_of_batch(made: Made, small_design: Design, problem: Problem) -
     assert len(late.request.candidates) == POOL
 
     other = PrecomputedRankings.of(
-        design, home, problem, Holder(home), release.model_copy(update={"model_digest": "0" * 64})
+        Context.of(design, home, problem), Holder(home), release.model_copy(update={"model_digest": "0" * 64})
     )
     assert other is not None
     assert other.look_up(asked(user, 1, 2), now).reasons == ["batch_missing"]
@@ -95,7 +96,10 @@ def test_the_rule_of_hybrid(made: Made, small_design: Design, problem: Problem) 
     assert unnamed.request.candidates.tolist() == table.items[record["places"]].tolist()
     assert len(unnamed.request.candidates) == POOL
     assert unknown.reasons == ["batch_user"]
-    assert PrecomputedRankings.of(in_mode(small_design, "online"), made[0], problem, Holder(made[0]), made[1]) is None
+    assert (
+        PrecomputedRankings.of(Context.of(in_mode(small_design, "online"), made[0], problem), Holder(made[0]), made[1])
+        is None
+    )
 
 
 def test_a_newer_run_is_taken_up_and_a_damaged_one_is_not(
@@ -123,13 +127,13 @@ def test_a_newer_run_is_taken_up_and_a_damaged_one_is_not(
     (folder / "current").write_text(done.folder.name)
     shutil.rmtree(damaged)
     watching = look(design, made, problem)
-    again = write(design, home, problem, Model(1, bundle), current_snapshot(home), clock.now())
+    again = write(Context.of(design, home, problem), Model(1, bundle), current_snapshot(home), clock.now())
     written_at = Table.load(again.folder).meta.written_at
     assert not younger_than(told, written_at)
     told._look()
     assert younger_than(told, written_at)
     assert within(60, lambda: younger_than(watching, written_at))
-    third = write(design, home, problem, Model(1, bundle), current_snapshot(home), clock.now())
+    third = write(Context.of(design, home, problem), Model(1, bundle), current_snapshot(home), clock.now())
     assert current(home, 1, bundle.digest) == third.folder
     left = {path.name for path in folder.iterdir()}
     assert left == {"current", again.folder.name, third.folder.name}

@@ -17,6 +17,7 @@ from mlsd.features.items import item_rows
 from mlsd.features.online_stores.sqlite import UserReader
 from mlsd.features.snapshot import current as current_snapshot
 from mlsd.features.user_values import fill
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.tasks.ranking.batch.run import Model, write
 from mlsd.tasks.ranking.batch.table import Table, model_folder, run_name
@@ -97,7 +98,9 @@ def test_runs_of_a_model_too_old_to_be_served_are_deleted(made: Made, small_desi
     for folder, hours in ((recent, limit - 1), (old, limit + 1)):
         name = run_name(clock.now() - timedelta(hours=hours), "x")
         write_json(folder / name / "meta.json", {})
-    write(in_mode(small_design, "batch"), home, problem, Model(1, bundle), current_snapshot(home), clock.now())
+    write(
+        Context.of(in_mode(small_design, "batch"), home, problem), Model(1, bundle), current_snapshot(home), clock.now()
+    )
     assert recent.exists()
     assert not old.exists()
     assert done.folder.parent.exists()
@@ -109,7 +112,7 @@ def test_a_run_that_fails_leaves_nothing(made: Made, small_design: Design, probl
     before = sorted(folder.iterdir()), (folder / "current").read_text()
     lost = Home(home.root / "elsewhere")
     with pytest.raises(UserError, match=r"user\.parquet: not found; run `mlsd features` first"):
-        write(small_design, lost, problem, Model(1, bundle), current_snapshot(home), clock.now())
+        write(Context.of(small_design, lost, problem), Model(1, bundle), current_snapshot(home), clock.now())
 
     class Broken:
         """Scores its first users, then no more."""
@@ -124,7 +127,7 @@ def test_a_run_that_fails_leaves_nothing(made: Made, small_design: Design, probl
 
     broken = Model(1, replace(bundle, scorer=Broken()))
     with pytest.raises(OSError, match="gone"):
-        write(in_mode(small_design, "batch"), home, problem, broken, current_snapshot(home), clock.now())
+        write(Context.of(in_mode(small_design, "batch"), home, problem), broken, current_snapshot(home), clock.now())
     assert (sorted(folder.iterdir()), (folder / "current").read_text()) == before
 
 
@@ -135,14 +138,14 @@ def test_the_command_scores_the_champion_and_up_runs_it_when_needed(
     trained(home, release.model_version)
     design = in_mode(small_design, "hybrid")
     shutil.rmtree(home.batch)
-    assert precompute.ensure(in_mode(small_design, "online"), home, problem) is None
-    result = precompute.ensure(design, home, problem)
+    assert precompute.ensure(Context.of(in_mode(small_design, "online"), home, problem)) is None
+    result = precompute.ensure(Context.of(design, home, problem))
     assert result is not None
     assert result.passed, result.checks
     assert result.details["model_digest"] == release.model_digest
     assert "scores in" in result.summary
-    assert precompute.ensure(design, home, problem) is None
-    assert precompute.ensure(in_mode(small_design, "batch", max_age_h=1e-6), home, problem) is not None
+    assert precompute.ensure(Context.of(design, home, problem)) is None
+    assert precompute.ensure(Context.of(in_mode(small_design, "batch", max_age_h=1e-6), home, problem)) is not None
 
 
 def test_a_design_that_keeps_more_than_it_scores_is_refused(small_design: Design) -> None:

@@ -8,6 +8,7 @@ from mlsd.design.design import Design
 from mlsd.features.online_stores.sqlite import UserReader
 from mlsd.features.snapshot import current as current_snapshot
 from mlsd.features.user_values import fill
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.tasks.ranking.batch.run import Model, write
 from mlsd.tasks.ranking.batch.table import Table
@@ -25,7 +26,7 @@ def test_stale_users_are_taken_as_the_design_says(
     content["features"]["when_stale"] = when_stale
     design = Design.model_validate(content)
     later = Table.load(done.folder).meta.written_at + timedelta(hours=design.max_age_h.user + 1)
-    table = Table.load(write(design, home, problem, Model(1, bundle), current_snapshot(home), later).folder)
+    table = Table.load(write(Context.of(design, home, problem), Model(1, bundle), current_snapshot(home), later).folder)
     reader = UserReader(home.online_store, design.name, problem.user_views, timeout_s=5)
     differing = 0
     for user in table.ids.tolist()[::10]:

@@ -17,6 +17,7 @@ from mlsd.features.snapshot import current as current_snapshot
 from mlsd.models.release import Release
 from mlsd.models.selection import load_engine
 from mlsd.prediction_log.record import Record
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.serving.inference import explain
 from mlsd.serving.inference.replay import replay
@@ -64,7 +65,7 @@ def world(
         release = train(home, patient_design, problem)
         bundle = load_engine("lightgbm", Path(release.model_dir), release.model_digest, home)
         design = in_mode(patient_design, "batch")
-        done = write(design, home, problem, Model(1, bundle), current_snapshot(home), clock.now())
+        done = write(Context.of(design, home, problem), Model(1, bundle), current_snapshot(home), clock.now())
         yield World(home, design, release, Table.load(done.folder))
     clock.reread()
 

@@ -65,37 +65,37 @@ def _data(context: Context, options: Options) -> StepResult:
     from mlsd.local import stack
 
     stack.require_down(context.home, "a new world")
-    return ingest.run(context.declared, context.home, context.problem, options.path)
+    return ingest.run(context, options.path)
 
 
 def _features(context: Context, _: Options) -> StepResult:
     from mlsd.features import build
 
-    return build.run(context.design, context.home, context.problem)
+    return build.run(context)
 
 
 def _train(context: Context, options: Options) -> StepResult:
     from mlsd.pipelines import training
 
-    return training.run(context.design, context.home, context.problem, options.window_days)
+    return training.run(context, options.window_days)
 
 
 def _retrain(context: Context, options: Options) -> StepResult:
     from mlsd.pipelines import retrain
 
-    return retrain.run(context.design, context.home, context.problem, options.window_days)
+    return retrain.run(context, options.window_days)
 
 
 def _batch(context: Context, _: Options) -> StepResult:
     from mlsd.delivery import precompute
 
-    return precompute.run(context.design, context.home, context.problem)
+    return precompute.run(context)
 
 
 def _up(context: Context, _: Options) -> StepResult:
     from mlsd.local import stack
 
-    return stack.up(context.design, context.home, context.problem)
+    return stack.up(context)
 
 
 def _down(context: Context, _: Options) -> StepResult:
@@ -131,19 +131,19 @@ def _release(context: Context, options: Options) -> StepResult:
     from mlsd.local import releases
 
     wanted = {"version": options.version, "fault": options.fault}
-    return releases.release(context.design, context.home, context.problem, **wanted)  # type: ignore[arg-type]
+    return releases.release(context, **wanted)  # type: ignore[arg-type]
 
 
 def _rollback(context: Context, options: Options) -> StepResult:
     from mlsd.local import releases
 
-    return releases.rollback(context.design, context.home, context.problem, reason=options.reason)
+    return releases.rollback(context, reason=options.reason)
 
 
 def _monitor(context: Context, _: Options) -> StepResult:
     from mlsd.monitoring import monitor
 
-    return monitor.run(context.design, context.home, context.problem)
+    return monitor.run(context)
 
 
 def _report(context: Context, _: Options) -> StepResult:
@@ -162,7 +162,7 @@ def _release_under_load(context: Context, options: Options) -> StepResult:
     from mlsd.loadtest import under_load
 
     wanted = {"version": options.version, "shifted": options.shifted}
-    return under_load.release(context.design, context.home, context.problem, options.fault, **wanted)  # type: ignore[arg-type]
+    return under_load.release(context, options.fault, **wanted)  # type: ignore[arg-type]
 
 
 def _monitor_traffic(context: Context, options: Options) -> StepResult:

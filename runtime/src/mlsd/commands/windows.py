@@ -14,4 +14,4 @@ def monitor(context: Context, *, shifted: bool) -> StepResult:
     """Traffic at the load test's rate, as usual or with the planted change, then one look at it."""
     seconds = SHIFTED_REQUESTS / context.design.load_test.rps if shifted else WINDOW_S
     sender.start(context.design, context.home, seconds=seconds, shifted=shifted).wait()
-    return step.run(context.design, context.home, context.problem, None, expect_drift=shifted)
+    return step.run(context, None, expect_drift=shifted)

@@ -11,7 +11,7 @@ from mlsd.data.live import drop_live, load_live
 from mlsd.data.storage import TABLE_NAMES, load_tables, save_tables
 from mlsd.design.design import Design
 from mlsd.design.sources import SYNTHETIC
-from mlsd.problem.problem import Problem
+from mlsd.problem.context import Context
 from mlsd.problem.tables import Tables
 
 if TYPE_CHECKING:
@@ -87,9 +87,8 @@ def _let_labels_mature(design: Design, home: Home, newest: datetime) -> datetime
     return clock.now()
 
 
-def _from_log(
-    design: Design, home: Home, problem: Problem, tables: Tables, now: datetime
-) -> tuple[Tables, datetime | None]:
+def _from_log(context: Context, tables: Tables, now: datetime) -> tuple[Tables, datetime | None]:
+    design, home, problem = context.design, context.home, context.problem
     mark = _watermark(home)
     new = served(home, mark and mark - _OVERLAP)
     new = new[~new["request_id"].isin(tables.impressions["request_id"])]
@@ -106,7 +105,7 @@ def _from_log(
     ].max().to_pydatetime()
 
 
-def arrive(design: Design, home: Home, problem: Problem, now: datetime) -> int:
+def arrive(context: Context, now: datetime) -> int:
     """Append what followed from served requests to the tables; returns how many impressions are new.
 
     Synthetic: outcomes of live requests of the feature log. Mapped data: the held-back slice, once. Calling it again
@@ -115,9 +114,10 @@ def arrive(design: Design, home: Home, problem: Problem, now: datetime) -> int:
     Raises:
         UserError: the tables are missing, or what arrived breaks the contract; nothing is written then.
     """
+    design, home, problem = context.design, context.home, context.problem
     tables = load_tables(home)
     if design.data.source == SYNTHETIC:
-        more, mark = _from_log(design, home, problem, tables, now)
+        more, mark = _from_log(context, tables, now)
     else:
         live = load_live(home)
         if live is None:

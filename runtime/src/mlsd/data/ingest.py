@@ -17,6 +17,7 @@ from mlsd.data.mapped import hold_back, read_tables
 from mlsd.data.storage import TABLE_NAMES, digest, save_tables
 from mlsd.design.design import Design
 from mlsd.design.sources import SYNTHETIC, remember, resolve
+from mlsd.problem.context import Context
 from mlsd.problem.names import require_known_names
 from mlsd.problem.problem import Problem
 from mlsd.problem.tables import Tables
@@ -85,8 +86,9 @@ def _set_aside(folder: Path) -> None:
         folder.rename(folder.with_name(f"{folder.name}.{number}"))
 
 
-def _save(design: Design, home: Home, problem: Problem, tables: Tables, live: Tables | None) -> None:
+def _save(design: Design, context: Context, tables: Tables, live: Tables | None) -> None:
     """A new world replaces the old one with everything that was computed from it; it is complete before it does."""
+    home, problem = context.home, context.problem
     with tempfile.TemporaryDirectory(dir=home.root, prefix=".new-") as folder:
         new = Home(Path(folder))
         save_tables(new, tables)
@@ -103,20 +105,19 @@ def _save(design: Design, home: Home, problem: Problem, tables: Tables, live: Ta
     clock.set_world_time(_world_end(tables))
 
 
-def run(design: Design, home: Home, problem: Problem, path: Path | None = None) -> StepResult:
+def run(context: Context, path: Path | None = None) -> StepResult:
     """Write tables, traffic and the world's clock.
 
     Args:
-        design: as it lies in design.yaml; `data.source` picks the synthetic world or a mapping.
-        home: the state folder.
-        problem: the pack.
+        context: the design as it lies in design.yaml; `data.source` picks the synthetic world or a mapping.
         path: folder of the user's own files; overrides `data.path`.
 
     Raises:
         UserError: a file is missing or not readable, or the data breaks its contract; nothing is written. Nor is it
             when a check fails.
     """
-    design = resolve(design, path)
+    home, problem = context.home, context.problem
+    design = resolve(context.declared, path)
     require_known_names(design, problem)
     tables, live = _read(design, problem)
     result = _judged(design, problem, tables, live)
@@ -124,7 +125,7 @@ def run(design: Design, home: Home, problem: Problem, path: Path | None = None) 
         said = f"{result.summary}; nothing was written: what lay there before is as it was"
         return result.model_copy(update={"summary": said})
     home.root.mkdir(parents=True, exist_ok=True)
-    _save(design, home, problem, tables, live)
+    _save(design, context, tables, live)
     return result.model_copy(update={"details": result.details | {"digest": digest(home)}, "at": clock.now()})
 
 

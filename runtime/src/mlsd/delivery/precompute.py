@@ -20,6 +20,7 @@ from mlsd.models.bundle import read_bundle
 from mlsd.models.engines.base import EngineUnavailable
 from mlsd.models.scoring import Bundle
 from mlsd.models.selection import COMPILED, choose, compile_engine, load_now
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.registry.trainings import first_champion
 from mlsd.tasks.ranking.batch.run import Model, Written, write
@@ -89,15 +90,16 @@ def _checks(design: Design, done: Written, compared: int, equal: int) -> list[Ch
     ]
 
 
-def run(design: Design, home: Home, problem: Problem, version: int | None = None) -> StepResult:
+def run(context: Context, version: int | None = None) -> StepResult:
     """Score all users against the pool with the champion's model, or with that of a version.
 
     Raises:
         UserError: there is no model, no snapshot or no user yet.
     """
+    design, home, problem = context.design, context.home, context.problem
     version, digest, folder = chosen(design, home, version)
     bundle, snapshot = _bundle(design, home, folder, digest), current_snapshot(home)
-    done = write(design, home, problem, Model(version, bundle), snapshot, clock.now())
+    done = write(context, Model(version, bundle), snapshot, clock.now())
     table = Table.load(done.folder)
     compared, equal = _equal(table, bundle, problem, snapshot)
     summary = (
@@ -129,11 +131,12 @@ def _fresh(design: Design, home: Home, version: int, digest: str) -> bool:
     return clock.now() - Table.load(folder).meta.written_at <= timedelta(hours=design.batch.max_age_h)
 
 
-def ensure(design: Design, home: Home, problem: Problem, version: int | None = None) -> StepResult | None:
+def ensure(context: Context, version: int | None = None) -> StepResult | None:
     """Make the answers that the serving mode needs of a model, unless they are there and young enough.
 
     None: nothing to do, or it cannot be done; then requests are scored when they come, and say so.
     """
+    design, home = context.design, context.home
     if design.serving_mode == "online":
         return None
     try:
@@ -141,7 +144,7 @@ def ensure(design: Design, home: Home, problem: Problem, version: int | None = N
         if _fresh(design, home, version, digest):
             return None
         LOGGER.warning("serving_mode %s: model %d has no fresh answers; making them", design.serving_mode, version)
-        result = run(design, home, problem, version)
+        result = run(context, version)
     except UserError as error:
         LOGGER.warning(
             "no precomputed rankings, requests are scored as they come until `mlsd batch` has run: %s", error

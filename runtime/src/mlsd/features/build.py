@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlsd.core import clock
-from mlsd.core.home import Home, read_json
+from mlsd.core.home import read_json
 from mlsd.core.result import Check, StepResult
 from mlsd.data.storage import load_tables
-from mlsd.design.design import Design
 from mlsd.features.materialise import Materialised, materialise
 from mlsd.features.online_stores.base import Reader, UserRow, online_store
 from mlsd.features.training_set import build
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 
 if TYPE_CHECKING:
@@ -65,21 +65,22 @@ def _checks(done: Materialised, rows: int, joined: int, compared: int, equal: in
     ]
 
 
-def run(design: Design, home: Home, problem: Problem) -> StepResult:
+def run(context: Context) -> StepResult:
     """Bring offline store, online store, item snapshot and training frame up to date.
 
     Raises:
         UserError: the tables are missing, a feature row lies in the future, or the join lost a row.
     """
+    design, home, problem = context.design, context.home, context.problem
     from mlsd.prediction_log.retention import tidy
 
     now, started = clock.now(), time.perf_counter()
     data = load_tables(home)
     tables = problem.feature_tables(data, design, now)
     computed_s = time.perf_counter() - started
-    done = materialise(design, home, problem, tables, end=now, now=now)
+    done = materialise(context, tables, end=now, now=now)
     materialised_s = time.perf_counter() - started - computed_s
-    frame: Path = build(design, home, problem, now)
+    frame: Path = build(context, now)
     joined_s = time.perf_counter() - started - computed_s - materialised_s
     meta = read_json(frame.with_suffix(".json"), "run `mlsd features` again")
     online = online_store(design, home)

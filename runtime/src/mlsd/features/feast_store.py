@@ -12,7 +12,7 @@ from mlsd.core.home import Home, replacing
 from mlsd.design.design import Design
 from mlsd.features.duckdb_bounds import bind
 from mlsd.features.online_stores.base import online_store
-from mlsd.problem.problem import Problem
+from mlsd.problem.context import Context
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -55,7 +55,8 @@ def open_store(design: Design, home: Home) -> "FeatureStore":
     return FeatureStore(repo_path=str(home.feast), config=RepoConfig(**use))
 
 
-def _definitions(problem: Problem, design: Design, home: Home) -> list[Any]:
+def _definitions(context: Context) -> list[Any]:
+    design, home, problem = context.design, context.home, context.problem
     path = problem.feature_repo / "definitions.py"
     spec = importlib.util.spec_from_file_location(f"{design.problem}_feature_definitions", path)
     if spec is None or spec.loader is None or not path.exists():
@@ -65,6 +66,6 @@ def _definitions(problem: Problem, design: Design, home: Home) -> list[Any]:
     return list(module.definitions(design, offline_folder(home)))
 
 
-def apply(store: "FeatureStore", problem: Problem, design: Design, home: Home) -> None:
+def apply(store: "FeatureStore", context: Context) -> None:
     """Register entities, views and the feature service."""
-    store.apply(_definitions(problem, design, home))
+    store.apply(_definitions(context))

@@ -13,11 +13,11 @@ import numpy as np
 
 from mlsd.core.errors import UserError
 from mlsd.core.home import Home, replacing
-from mlsd.design.design import Design
 from mlsd.features import snapshot, watermark
 from mlsd.features.feast_store import apply, offline_folder, open_store
 from mlsd.features.newest import keep_newest
 from mlsd.features.online_stores.base import OnlineStore, online_store
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 
 if TYPE_CHECKING:
@@ -64,19 +64,20 @@ def ingest(home: Home, tables: Mapping[str, "pd.DataFrame"], now: datetime) -> N
             table.to_parquet(temporary, index=False, coerce_timestamps="us")
 
 
-def _open_applied(design: Design, home: Home, problem: Problem) -> "FeatureStore":
+def _open_applied(context: Context) -> "FeatureStore":
     """The store with this pack's definitions; damaged files of it are made anew, for all in them is derived."""
+    design, home = context.design, context.home
     from google.protobuf.message import DecodeError
 
     try:
         store = open_store(design, home)
-        apply(store, problem, design, home)
+        apply(store, context)
     except (DecodeError, sqlite3.DatabaseError) as error:
         LOGGER.warning("%s: damaged (%s); made anew", home.feast, error)
         for path in (home.feast / "registry.db", *home.feast.glob(f"{home.online_store.name}*")):
             path.unlink(missing_ok=True)
         store = open_store(design, home)
-        apply(store, problem, design, home)
+        apply(store, context)
     return store
 
 
@@ -98,11 +99,11 @@ def _newest_times(table: "pd.DataFrame", end: datetime) -> tuple[str, dict[int, 
 
 
 def _write_online(
-    online: OnlineStore, design: Design, home: Home, problem: Problem, tables: Mapping[str, "pd.DataFrame"],
-    end: datetime, now: datetime,
+    online: OnlineStore, context: Context, tables: Mapping[str, "pd.DataFrame"], end: datetime, now: datetime,
 ) -> None:  # fmt: skip
+    home = context.home
     with quiet(home):
-        store = _open_applied(design, home, problem)
+        store = _open_applied(context)
     _say_what_was_lost(store, home, tuple(tables))
     online.prepare()
     watermark.begin(home, end)
@@ -118,7 +119,7 @@ def _write_snapshot(home: Home, problem: Problem, items: "pd.DataFrame", end: da
 
 
 def materialise(
-    design: Design, home: Home, problem: Problem, tables: Mapping[str, "pd.DataFrame"], *, end: datetime, now: datetime
+    context: Context, tables: Mapping[str, "pd.DataFrame"], *, end: datetime, now: datetime
 ) -> Materialised:
     """Apply the repository, write the newest rows up to `end` to the online store and the item snapshot.
 
@@ -127,12 +128,13 @@ def materialise(
     Raises:
         UserError: `end` lies in the future (later runs would be skipped), or rows do; or the online store is not there.
     """
+    design, home, problem = context.design, context.home, context.problem
     if end > now:
         raise UserError(f"materialise until {end.isoformat()}: that is after now, {now.isoformat()}")
     ingest(home, tables, now)
     online = online_store(design, home)
     with online.reachable():
-        _write_online(online, design, home, problem, tables, end, now)
+        _write_online(online, context, tables, end, now)
     items = next(table for name, table in tables.items() if name not in problem.user_views)
     version = _write_snapshot(home, problem, items, end)
     watermark.finish(home, end, version)

@@ -10,6 +10,7 @@ from mlsd.features.feast_store import open_store
 from mlsd.features.materialise import quiet
 from mlsd.features.newest import keep_newest
 from mlsd.features.online_stores.base import AHEAD, OnlineStore, online_store
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 READ_S = 5.0
 
 
-def push(design: Design, home: Home, problem: Problem, view: str, rows: "pd.DataFrame", now: datetime) -> int:
+def push(context: Context, view: str, rows: "pd.DataFrame", now: datetime) -> int:
     """Write rows (user_id, event_timestamp, the view's columns) through the push source `<view>_push`.
 
     A row that is older than the stored one is left out, unless that one is from the future: it is forgotten.
@@ -27,6 +28,7 @@ def push(design: Design, home: Home, problem: Problem, view: str, rows: "pd.Data
     Raises:
         UserError: the view is not a user's, a column is missing, a row lies in the future, or the store is not there.
     """
+    design, home, problem = context.design, context.home, context.problem
     columns = ["user_id", "event_timestamp", *problem.user_views.get(view, ())]
     if view not in problem.user_views or not set(columns) <= set(rows.columns):
         raise UserError(f"push to view {view!r}: found columns {list(rows.columns)}, expected {columns}")

@@ -17,6 +17,7 @@ from mlsd.data.storage import digest, load_tables, naive, write_frame
 from mlsd.design.design import Design
 from mlsd.features.feast_store import offline_folder, open_store
 from mlsd.features.materialise import quiet
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 
 if TYPE_CHECKING:
@@ -58,10 +59,9 @@ def _filled(values: NDArray[np.float32], defaults: NDArray[np.float32]) -> NDArr
     return np.where(np.isnan(values), defaults, values)
 
 
-def assemble_rows(
-    store: "FeatureStore", design: Design, home: Home, problem: Problem, rows: "pd.DataFrame"
-) -> "pd.DataFrame":
+def assemble_rows(store: "FeatureStore", context: Context, rows: "pd.DataFrame") -> "pd.DataFrame":
     """Rows (row_id, request_id, user_id, item_id, device, at, label) with slices, popularity and every feature."""
+    design, home, problem = context.design, context.home, context.problem
     import pandas as pd
 
     at = rows["at"].rename("event_timestamp")
@@ -70,9 +70,9 @@ def assemble_rows(
     item_views = {view: list(problem.item_columns) for view in _item_views(store, design, problem)}
     items = join(store, home, pd.concat([rows["item_id"], at], axis=1), item_views)
     users, items = _filled(users, problem.user_defaults), _filled(items, problem.item_defaults)
-    context = problem.context(naive(rows["at"]), rows["device"].to_numpy(dtype=str))
+    moments = problem.context(naive(rows["at"]), rows["device"].to_numpy(dtype=str))
     parts = range(0, len(rows), _CHUNK)
-    matrix = [problem.assemble(users[k : k + _CHUNK], items[k : k + _CHUNK], context[k : k + _CHUNK]) for k in parts]
+    matrix = [problem.assemble(users[k : k + _CHUNK], items[k : k + _CHUNK], moments[k : k + _CHUNK]) for k in parts]
     features = np.concatenate(matrix) if matrix else np.empty((0, len(problem.feature_names)), np.float32)
     frame = rows[["row_id", "request_id", "user_id", "item_id", "at", "label"]].reset_index(drop=True)
     interactions = np.array([problem.interactions(user) for user in users])
@@ -101,7 +101,8 @@ def _code_digest(problem: Problem) -> str:
     return total.hexdigest()[:12]
 
 
-def _identity(design: Design, home: Home, problem: Problem, now: datetime) -> dict[str, str]:
+def _identity(context: Context, now: datetime) -> dict[str, str]:
+    design, home, problem = context.design, context.home, context.problem
     at = load_tables(home).impressions["at"]
     newest_mature = at[at <= now - timedelta(hours=design.label.maturity_h)].max()
     return {
@@ -120,14 +121,15 @@ def _stored_identity(meta_path: Path, names: Iterable[str]) -> dict[str, Any]:
         return {}  # not there or damaged: the frame is joined anew
 
 
-def build(design: Design, home: Home, problem: Problem, now: datetime) -> Path:
+def build(context: Context, now: datetime) -> Path:
     """Write `training.parquet` unless the one that lies there was made from the same data, design and code.
 
     Raises:
         UserError: there is no matured label, `mlsd features` did not run, or the join lost a row.
     """
+    design, home, problem = context.design, context.home, context.problem
     frame_path, meta_path = home.data / "training.parquet", home.data / "training.json"
-    identity = _identity(design, home, problem, now)
+    identity = _identity(context, now)
     if frame_path.exists() and _stored_identity(meta_path, identity) == identity:
         return frame_path
     if not offline_folder(home).exists():
@@ -135,7 +137,7 @@ def build(design: Design, home: Home, problem: Problem, now: datetime) -> Path:
     rows = problem.labels(load_tables(home), design, now)
     if rows.empty:
         raise UserError(f"no label is older than label.maturity_h {design.label.maturity_h:g}: nothing to train on yet")
-    frame = assemble_rows(open_store(design, home), design, home, problem, rows)
+    frame = assemble_rows(open_store(design, home), context, rows)
     meta_path.unlink(missing_ok=True)
     write_frame(home, "training", frame)
     window = [frame["at"].min().isoformat(), frame["at"].max().isoformat()]

@@ -1,14 +1,12 @@
 """A release while users ask: what the rollout found, and what they saw meanwhile."""
 
-from mlsd.core.home import Home
 from mlsd.core.result import Check, StepResult
-from mlsd.design.design import Design
 from mlsd.loadtest import sender
 from mlsd.loadtest.sender import Pattern
 from mlsd.loadtest.summary import LoadSummary
 from mlsd.local import releases
 from mlsd.local.machine.contention import QUIET, CpuReading, cpu_contention
-from mlsd.problem.problem import Problem
+from mlsd.problem.context import Context
 
 LONG_ENOUGH_S = 600
 SLOW = "slow rate"
@@ -48,9 +46,7 @@ def doubted_slowness(result: StepResult, others: float) -> StepResult:
 
 
 def release(
-    design: Design,
-    home: Home,
-    problem: Problem,
+    context: Context,
     fault: str | None = None,
     *,
     version: int | None = None,
@@ -59,9 +55,7 @@ def release(
     """Release the challenger at the load test's rate.
 
     Args:
-        design: rate, steps and gates.
-        home: the state folder of a running stack.
-        problem: the pack.
+        context: rate, steps and gates; the state folder of a running stack.
         fault: planted in the candidate: `invert` or `slow`.
         version: of the model; default the challenger.
         shifted: send the requests with the planted change.
@@ -69,10 +63,11 @@ def release(
     Raises:
         UserError: nothing to release, or no stack.
     """
+    design, home = context.design, context.home
     before = CpuReading.take(home)
     traffic = sender.start(design, home, seconds=LONG_ENOUGH_S, shifted=shifted, pattern=Pattern(retry=True))
     try:
-        result = releases.release(design, home, problem, version, fault)
+        result = releases.release(context, version, fault)
     finally:
         sent = traffic.finish()
     others = cpu_contention(before, CpuReading.take(home))

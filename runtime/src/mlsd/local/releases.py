@@ -1,31 +1,29 @@
 """Release and rollback on this machine."""
 
-from mlsd.core.home import Home
 from mlsd.core.result import StepResult
 from mlsd.delivery import rollback as back
 from mlsd.delivery.release import run_release
-from mlsd.design.design import Design
 from mlsd.local.ports import ports_of
 from mlsd.local.target import local_target
-from mlsd.problem.problem import Problem
+from mlsd.problem.context import Context
 
 
-def release(
-    design: Design, home: Home, problem: Problem, version: int | None = None, fault: str | None = None
-) -> StepResult:
+def release(context: Context, version: int | None = None, fault: str | None = None) -> StepResult:
     """Take a model version through shadow and canary to champion; see `mlsd.delivery.release.run_release`.
 
     A serving mode that lives on precomputed rankings gets the candidate's first: like is compared with like.
     """
+    design, home = context.design, context.home
     plane, models = local_target(design, home, ports_of(home))
     if design.serving_mode != "online":
         from mlsd.delivery.precompute import ensure
 
-        ensure(design, home, problem, version if version is not None else models.challenger())
+        ensure(context, version if version is not None else models.challenger())
     return run_release(design, home, plane, models, version=version, fault=fault)
 
 
-def rollback(design: Design, home: Home, problem: Problem, reason: str) -> StepResult:
+def rollback(context: Context, reason: str) -> StepResult:
     """All traffic back to the previous release; see `mlsd.delivery.rollback.run`."""
+    design, home = context.design, context.home
     plane, models = local_target(design, home, ports_of(home))
     return back.run(design, home, plane, models, reason=reason)

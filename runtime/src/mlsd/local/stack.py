@@ -22,7 +22,7 @@ from mlsd.design.design import Design
 from mlsd.local import envoy, processes
 from mlsd.local.ports import HOST, Ports, ports_of, record, require_free
 from mlsd.local.target import READY_S, local_target, process_name
-from mlsd.problem.problem import Problem
+from mlsd.problem.context import Context
 from mlsd.registry.trainings import first_champion
 
 HOOKS = "hooks"
@@ -139,15 +139,16 @@ def _up_result(home: Home, champion: Release, ports: Ports, seconds: float, *, f
     )
 
 
-def up(design: Design, home: Home, problem: Problem) -> StepResult:
+def up(context: Context) -> StepResult:
     """Start the stack with the champion; what runs already is left alone.
 
     A serving mode that lives on precomputed rankings gets them first, where they are missing or too old.
     """
+    design, home = context.design, context.home
     from mlsd.delivery.precompute import ensure
     from mlsd.monitoring.triggers.hooks import command
 
-    ensure(design, home, problem)
+    ensure(context)
 
     ports = ports_of(home)
     plane, models = local_target(design, home, ports)

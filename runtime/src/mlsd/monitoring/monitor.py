@@ -21,8 +21,8 @@ from mlsd.monitoring.reference import Reference
 from mlsd.monitoring.triggers import hook_client
 from mlsd.monitoring.triggers.trigger import Alert, Trigger, decide
 from mlsd.monitoring.windows import SCORE, Window, live, observe
+from mlsd.problem.context import Context
 from mlsd.problem.names import business_metric
-from mlsd.problem.problem import Problem
 from mlsd.serving.inference.replay import snapshots
 
 
@@ -47,18 +47,19 @@ def _live_release(home: Home) -> tuple[Release, Manifest]:
     return release, read_bundle(folder, release.model_digest)[0]
 
 
-def _look(design: Design, home: Home, problem: Problem, since: datetime | None) -> Observation:
+def _look(context: Context, since: datetime | None) -> Observation:
+    design, home, problem = context.design, context.home, context.problem
     release, manifest = _live_release(home)
-    stored = reference.of_release(release, home, problem, design)
+    stored = reference.of_release(release, context)
     if stored is None:
-        return Observation(release, manifest, None, Window(), release.since, [], outcomes(design, home, problem, None))
+        return Observation(release, manifest, None, Window(), release.since, [], outcomes(context, None))
     last = state.load(home)
     judged = last.judged if last.release_id == release.id else None
     start = since or max(filter(None, (release.since, stored.end, judged)))
     new_below = design.serving.cold_start.min_interactions
     window = observe(live(home, release.id, start), problem, snapshots(home), stored.layout, new_below)
     rows = comparison.features(window, stored, manifest, design.monitoring)
-    return Observation(release, manifest, stored, window, start, rows, outcomes(design, home, problem, stored))
+    return Observation(release, manifest, stored, window, start, rows, outcomes(context, stored))
 
 
 def _findings(seen: Observation, design: Design, unit: str) -> list[Finding]:
@@ -151,23 +152,20 @@ def _summary(seen: Observation, alerts: list[Alert]) -> str:
     return f"{window}; {verdict}; {len(warned)} warnings{': ' if warned else ''}{', '.join(warned[:6])}"
 
 
-def run(
-    design: Design, home: Home, problem: Problem, since: datetime | None = None, *, expect_drift: bool = False
-) -> StepResult:
+def run(context: Context, since: datetime | None = None, *, expect_drift: bool = False) -> StepResult:
     """Judge the live traffic since the last verdict, and fire what must be fired.
 
     Args:
-        design: thresholds.
-        home: the state folder.
-        problem: the pack.
+        context: the design's thresholds.
         since: look from this time on instead.
         expect_drift: a shift was planted; then seeing it and firing once is what passes.
 
     Raises:
         UserError: nothing is live, or a trigger must fire and the hook server is not there.
     """
+    design, home, problem = context.design, context.home, context.problem
     unit = business_metric(design, problem).unit
-    seen = _look(design, home, problem, since)
+    seen = _look(context, since)
     found = _findings(seen, design, unit)
     alerts = [finding.alert for finding in found if finding.alert]
     last, end = state.load(home), seen.window.end or now()

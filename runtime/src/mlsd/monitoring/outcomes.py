@@ -7,14 +7,12 @@ from typing import Any
 import pandas as pd
 
 from mlsd.core.clock import now
-from mlsd.core.home import Home
 from mlsd.data.storage import load_tables
-from mlsd.design.design import Design
 from mlsd.monitoring.quality import RECENT, Share, labelled, per_shown_item
 from mlsd.monitoring.reference import Reference
 from mlsd.monitoring.slice_quality import outcomes as of_slices
 from mlsd.monitoring.windows import live
-from mlsd.problem.problem import Problem
+from mlsd.problem.context import Context
 
 INSTANT = timedelta(microseconds=1)
 
@@ -42,8 +40,9 @@ class Outcomes:
         return {name: {**row, **known[name]} for name, row in scores.items()}
 
 
-def outcomes(design: Design, home: Home, problem: Problem, reference: Reference | None) -> Outcomes:
+def outcomes(context: Context, reference: Reference | None) -> Outcomes:
     """Join the feature log of the live release to the tables; nothing is known before there is a reference."""
+    design, home, problem = context.design, context.home, context.problem
     at = now()
     tables = load_tables(home)
     if reference is None:

@@ -16,11 +16,11 @@ from pydantic import BaseModel
 from mlsd.core.errors import UserError
 from mlsd.core.home import Home, write_json
 from mlsd.delivery.releases.records import Release
-from mlsd.design.design import Design
 from mlsd.evaluation.binning import Values, inner_edges
 from mlsd.evaluation.bins import Bins
 from mlsd.monitoring.windows import SCORE, Layout, Window, live, observe, sampled
 from mlsd.prediction_log.record import Record
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.serving.inference.replay import Snapshots, snapshots
 
@@ -130,8 +130,9 @@ def _require_same_features(stored: Reference, problem: Problem, path: Path) -> N
         )
 
 
-def of_release(release: Release, home: Home, problem: Problem, design: Design) -> Reference | None:
+def of_release(release: Release, context: Context) -> Reference | None:
     """The stored reference; else the release's first requests as champion become it, once there are enough."""
+    design, home, problem = context.design, context.home, context.problem
     stored = load(home, release.id, release.model_digest)
     if stored:
         _require_same_features(stored, problem, path_of(home, release.id))

@@ -14,6 +14,7 @@ from mlsd.models import packs
 from mlsd.models.code_version import code_version
 from mlsd.pipelines.run import Outcome, Run, hand_on, reported
 from mlsd.pipelines.splitting import split_rows
+from mlsd.problem.context import Context
 from mlsd.training.bundling import Lineage
 from mlsd.training.engine_benchmark import benchmark_engines, compiling
 from mlsd.training.gating.winner import Draw, InService, choose_first, choose_next
@@ -48,7 +49,7 @@ def training_set(run: Run, tables_digest: str, window_end: str) -> str:
 
     design, problem = run.open()
     logging.getLogger("mlsd").info("training set of tables %s", tables_digest)
-    return str(build(design, run.state, problem, datetime.fromisoformat(window_end)))
+    return str(build(Context.of(design, run.state, problem), datetime.fromisoformat(window_end)))
 
 
 @reported

@@ -8,11 +8,10 @@ from mlsd.core.clock import now
 from mlsd.core.errors import GateError
 from mlsd.core.home import Home, read_json, write_json
 from mlsd.core.result import Check, StepResult
-from mlsd.design.design import Design
 from mlsd.models.engines.benchmark import Measured
 from mlsd.pipelines.local_run import exclusive, new_folder, run_pipeline
 from mlsd.pipelines.run import Outcome, read_outcome
-from mlsd.problem.problem import Problem
+from mlsd.problem.context import Context
 from mlsd.registry.trainings import Training, record
 from mlsd.training.candidate import Candidate
 from mlsd.training.gating.winner import InService
@@ -101,18 +100,17 @@ def _summary(outcome: Outcome, details: dict[str, Any]) -> str:
     return f"NDCG@10: {scores}; {chosen}"
 
 
-def run(design: Design, home: Home, problem: Problem, window_days: int | None = None) -> StepResult:
+def run(context: Context, window_days: int | None = None) -> StepResult:
     """Run the pipeline. With a release live, the new model becomes its challenger; else champion and challenger.
 
     Args:
-        design: the design in force.
-        home: the state folder.
-        problem: the pack, which the steps load themselves.
+        context: the design in force and the state folder; the steps load the pack themselves.
         window_days: train on the newest days only.
 
     Raises:
         UserError: the tables are missing or broken, or another run is under way.
     """
+    design, home = context.design, context.home
     from mlsd.data.storage import digest
 
     tables, until = digest(home), now()

@@ -1,7 +1,8 @@
-"""What every command works on: the design in force, the state folder, the problem pack."""
+"""What every step works on: the design in force, the state folder, the problem pack."""
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 from mlsd.core.home import Home, find_home
 from mlsd.design.design import Design, load_design
@@ -15,6 +16,13 @@ class Context:
     """Read when it is asked for: what stops the stack must work whatever is wrong with the design."""
 
     home: Home
+
+    @classmethod
+    def of(cls, design: Design, home: Home, problem: Problem) -> Self:
+        """Of a design and a pack that are loaded already."""
+        context = cls(home)
+        context.__dict__.update(declared=design, problem=problem)
+        return context
 
     @cached_property
     def declared(self) -> Design:

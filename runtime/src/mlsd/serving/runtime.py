@@ -8,14 +8,14 @@ import zlib
 from dataclasses import dataclass
 
 from mlsd.core.errors import UserError
-from mlsd.core.home import Home, find_home
+from mlsd.core.home import find_home
 from mlsd.design.design import Design, load_design
-from mlsd.design.sources import effective_design
 from mlsd.features.items import ItemStore, most_bytes
 from mlsd.models.release import SLOT, Release, release_from_env, workers
 from mlsd.models.scoring import Bundle
 from mlsd.prediction_log.pseudonyms import pseudonyms
 from mlsd.prediction_log.writer import FeatureLog
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.serving.dispatch.admission import Admission
 from mlsd.serving.dispatch.worker_pool import WorkerPool, share_of_cores
@@ -81,15 +81,16 @@ def threads(design: Design) -> int:
     return share_of_cores(serving.workers)
 
 
-def _assemble(design: Design, home: Home, problem: Problem) -> Runtime:
+def _assemble(context: Context) -> Runtime:
+    design, home, problem = context.design, context.home, context.problem
     slot = os.environ.get(SLOT, "a")
     forget_dead_processes()
     reserve()
     access_log.forget_dead_processes(home.logs, slot)
     release, metrics, faults = release_from_env(), Metrics(design), FaultBoard.of(home)
     items = ItemStore(home, problem, most_bytes(design))
-    users = open_users(design, home, problem, metrics.breaker)
-    ahead = PrecomputedRankings.of(design, home, problem, items, release)
+    users = open_users(context, metrics.breaker)
+    ahead = PrecomputedRankings.of(context, items, release)
     ranker = Ranker(design, problem, users, items, faults=faults, ahead=ahead)
     settings = design.serving.feature_log
     hashed = pseudonyms(home) if settings.hash_user_ids else None
@@ -103,7 +104,7 @@ def _assemble(design: Design, home: Home, problem: Problem) -> Runtime:
         design=design,
         release=release,
         ranker=ranker,
-        keeper=ModelLoader(release, design, problem, items.snapshot, home, put),
+        keeper=ModelLoader(release, context, items.snapshot, put),
         metrics=metrics,
         log=FeatureLog(home.feature_log, slot, settings.queue, settings.retention_days, metrics.dropped, hashed),
         access=AccessLog(home.logs / f"access-{slot}-{os.getpid()}.jsonl"),
@@ -122,7 +123,7 @@ def start(problem: Problem) -> Runtime | None:
     logging.getLogger("mlsd").setLevel(logging.INFO)  # BentoML has set up logging already, for warnings only
     home = find_home()
     try:
-        runtime = _assemble(effective_design(load_design(), home), home, problem)
+        runtime = _assemble(Context.of(load_design(), home, problem))
     except UserError as error:
         LOGGER.error("not ready: %s", error)
         return None

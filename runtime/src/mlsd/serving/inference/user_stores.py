@@ -3,10 +3,8 @@
 import logging
 from collections.abc import Callable
 
-from mlsd.core.home import Home
-from mlsd.design.design import Design
 from mlsd.features.online_stores.base import Awaited, online_store
-from mlsd.problem.problem import Problem
+from mlsd.problem.context import Context
 from mlsd.serving.dispatch.circuit_breaker import Breaker
 from mlsd.serving.inference.users import Blocking, UserStore
 
@@ -15,7 +13,8 @@ SHARE = 0.9
 """Of the features hop for the user; the rest is for the items, so that a late user makes no late hop."""
 
 
-def _store(design: Design, home: Home, problem: Problem, deadline_s: float) -> Awaited | Blocking:
+def _store(context: Context, deadline_s: float) -> Awaited | Blocking:
+    design, home, problem = context.design, context.home, context.problem
     store = online_store(design, home)
     awaited = store.awaited(problem.user_views)
     if awaited is not None:
@@ -23,14 +22,13 @@ def _store(design: Design, home: Home, problem: Problem, deadline_s: float) -> A
     return Blocking(lambda: store.reader(problem.user_views, timeout_s=deadline_s))
 
 
-def open_users(
-    design: Design, home: Home, problem: Problem, told: Callable[[bool], None] = lambda _: None
-) -> UserStore:
+def open_users(context: Context, told: Callable[[bool], None] = lambda _: None) -> UserStore:
     """The users' stored values, read within the features hop; `told` hears when the breaker opens and closes.
 
     Raises:
         UserError: the store's address is missing, or is not one.
     """
+    design = context.design
     deadline_ms = SHARE * design.latency.hops_ms.features
     settings = design.serving.store_breaker
 
@@ -39,4 +37,4 @@ def open_users(
         told(opened)
 
     breaker = Breaker(settings.failures, settings.open_s, say)
-    return UserStore(_store(design, home, problem, deadline_ms / 1e3), deadline_ms, breaker)
+    return UserStore(_store(context, deadline_ms / 1e3), deadline_ms, breaker)

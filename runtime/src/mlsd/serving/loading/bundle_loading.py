@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mlsd.core.home import Home
 from mlsd.design.design import Design
 from mlsd.features.snapshot import Snapshot
 from mlsd.models.bundle import Manifest, ModelRefused
@@ -13,6 +12,7 @@ from mlsd.models.engines.deadline import RemoteError
 from mlsd.models.release import Release
 from mlsd.models.scoring import Bundle
 from mlsd.models.selection import load_now
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.serving.dispatch.worker_pool import share_of_cores
 
@@ -53,13 +53,14 @@ def check(bundle: Bundle, design: Design, problem: Problem, snapshot: Snapshot) 
     return bundle
 
 
-def load_model(release: Release, design: Design, problem: Problem, snapshot: Snapshot, home: Home) -> Bundle:
+def load_model(release: Release, context: Context, snapshot: Snapshot) -> Bundle:
     """Load a release's model with the engine of choice and score one batch with it.
 
     Raises:
         ModelRefused: damaged, altered, of an unknown kind, made for other features, or without finite scores.
         EngineUnavailable: the one engine that the design asks for cannot be had.
     """
+    design, home, problem = context.design, context.home, context.problem
     deadline_s = design.latency.hops_ms.inference / 1e3
     folder, digest, cores = Path(release.model_dir), release.model_digest, share_of_cores(design.serving.workers)
     bundle = load_now(design.serving, folder, digest, home, deadline_s, threads=cores)

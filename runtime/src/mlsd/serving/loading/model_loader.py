@@ -9,15 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlsd.core.errors import UserError
-from mlsd.core.home import Home
-from mlsd.design.design import Design
 from mlsd.features.snapshot import Snapshot
 from mlsd.models.bundle import ModelRefused
 from mlsd.models.engines.base import EngineUnavailable
 from mlsd.models.release import Release
 from mlsd.models.scoring import Bundle
 from mlsd.models.selection import COMPILED, choose, compile_engine
-from mlsd.problem.problem import Problem
+from mlsd.problem.context import Context
 from mlsd.registry.fetch import fetch_bundle
 from mlsd.serving.loading.bundle_loading import check, load_model
 
@@ -34,15 +32,13 @@ class ModelLoader:
     def __init__(
         self,
         release: Release,
-        design: Design,
-        problem: Problem,
+        context: Context,
         snapshot: Snapshot,
-        home: Home,
         put: Callable[[Bundle], None],
     ) -> None:
         """Load the model now if possible; whatever is left to do goes on in the background."""
-        self._release, self._design, self._problem = release, design, problem
-        self._snapshot, self._home, self._put = snapshot, home, put
+        self._release, self._context, self._snapshot, self._put = release, context, snapshot, put
+        self._design, self._home = context.design, context.home
         self.why = ""
         """Why there is no model; empty once there is one."""
         self._stopped = threading.Event()
@@ -63,7 +59,7 @@ class ModelLoader:
 
     def _try(self) -> Bundle | None:
         try:
-            bundle = load_model(self._release, self._design, self._problem, self._snapshot, self._home)
+            bundle = load_model(self._release, self._context, self._snapshot)
         except (ModelRefused, EngineUnavailable) as error:
             why = f"model refused: {error}".replace(f"{self._home.root}/", "")  # callers need not learn where it lies
             if why != self.why:
@@ -106,7 +102,7 @@ class ModelLoader:
         try:
             digest = self._release.model_digest
             bundle = compile_engine(self._folder, digest, self._home, niceness=NICENESS)
-            check(bundle, self._design, self._problem, self._snapshot)
+            check(bundle, self._design, self._context.problem, self._snapshot)
         except UserError as error:
             LOGGER.warning("not compiled, scored by the native engine: %s", error)
             return

@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsd.core.errors import UserError
-from mlsd.core.home import Home
 from mlsd.core.polling import Backoff, poll
-from mlsd.design.design import Design
 from mlsd.features.snapshot import Snapshot
 from mlsd.models.release import Release
-from mlsd.problem.problem import Problem
+from mlsd.problem.context import Context
 from mlsd.tasks.ranking.batch.table import Table, current
 from mlsd.tasks.ranking.ranking import POPULARITY, popular
 from mlsd.tasks.ranking.request import RankRequest
@@ -64,8 +62,9 @@ class PrecomputedRankings:
     without candidates then ranks the most popular items.
     """
 
-    def __init__(self, design: Design, home: Home, problem: Problem, items: Items, release: Release) -> None:
+    def __init__(self, context: Context, items: Items, release: Release) -> None:
         """Load the current run, if there is one, and look for the next one from now on."""
+        design, home, problem = context.design, context.home, context.problem
         self._home, self._problem, self._items, self._release = home, problem, items, release
         self._batch = design.serving_mode == "batch"
         self._most = min(design.batch.pool, design.scale.candidates)
@@ -76,11 +75,10 @@ class PrecomputedRankings:
         poll(self._look, POLL_S, LOGGER, lambda: "precomputed rankings", at_once=True)
 
     @classmethod
-    def of(
-        cls, design: Design, home: Home, problem: Problem, items: Items, release: Release
-    ) -> "PrecomputedRankings | None":
+    def of(cls, context: Context, items: Items, release: Release) -> "PrecomputedRankings | None":
         """What the design's serving mode needs; None for online."""
-        return None if design.serving_mode == "online" else cls(design, home, problem, items, release)
+        design = context.design
+        return None if design.serving_mode == "online" else cls(context, items, release)
 
     def _look(self) -> None:
         self._rank_popular()

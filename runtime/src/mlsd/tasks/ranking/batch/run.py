@@ -11,10 +11,10 @@ import psutil
 from numpy.typing import NDArray
 
 from mlsd.core.errors import UserError
-from mlsd.core.home import Home
 from mlsd.design.design import Design
 from mlsd.features.snapshot import Snapshot
 from mlsd.models.scoring import Bundle
+from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.tasks.ranking.batch.lists import Lists
 from mlsd.tasks.ranking.batch.scoring import Scorer, pool, scored
@@ -90,13 +90,11 @@ def _write(
     return sum(map(len, ids)), by_model, largest
 
 
-def write(design: Design, home: Home, problem: Problem, model: Model, snapshot: Snapshot, at: datetime) -> Written:
+def write(context: Context, model: Model, snapshot: Snapshot, at: datetime) -> Written:
     """Score every user against the pool and make the result the model's current run.
 
     Args:
-        design: how many items, how many kept, threads and memory.
-        home: users are read from its offline store.
-        problem: computes the features.
+        context: the design says how many items, how many kept, threads and memory; users come from the offline store.
         model: scores.
         snapshot: values of the items.
         at: the moment that the scores are for; later rows are not seen.
@@ -104,6 +102,7 @@ def write(design: Design, home: Home, problem: Problem, model: Model, snapshot: 
     Raises:
         UserError: there are no users or no items.
     """
+    design, home, problem = context.design, context.home, context.problem
     began, before, use = time.perf_counter(), psutil.Process().memory_info().rss, design.batch
     items = pool(snapshot, problem, use.items)
     if not len(items):
