@@ -11,6 +11,7 @@ from mlsd.core.errors import UserError
 from mlsd.core.home import Home, replacing
 from mlsd.design.design import Design
 from mlsd.features.duckdb_bounds import bind
+from mlsd.features.feast_import import import_feast
 from mlsd.features.online_stores.base import online_store
 from mlsd.problem.context import Context
 
@@ -50,6 +51,7 @@ def open_store(design: Design, home: Home) -> "FeatureStore":
         temporary.write_text(yaml.safe_dump(shown), encoding="utf-8")
     logging.getLogger("feast").setLevel(logging.ERROR)
     bind(home)
+    import_feast()
     from feast import FeatureStore, RepoConfig
 
     return FeatureStore(repo_path=str(home.feast), config=RepoConfig(**use))
