@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from cookiecutter.main import cookiecutter
+from tools_page import Shell, blocks
 
 from test_readme import steps_shown
 
@@ -110,6 +112,42 @@ def test_interrupted_then_the_whole_loop(project: Path) -> None:
     shown = [line.split()[1] for line in output.splitlines() if line.startswith(("pass  ", "inconclusive  "))]
     assert shown == steps_shown()
     print(output, f"{time.monotonic() - started:.0f} s")
+
+
+def test_the_page_of_tools(project: Path, tmp_path: Path) -> None:
+    """Every command of docs/tools.md, on what the demo left; BentoML, MLflow and Feast find what they expect."""
+    page, port = blocks(project), free_ports(8)
+    serve, build, feast, browse, load, pipeline = page
+    shell = Shell(project, tmp_path / "bentoml")
+    ask = {"user_id": 42, "candidates": [100001, 100002, 100003], "device": "mobile"}
+    with shell.listening(serve.replace("3000", str(port)), "/readyz") as address:
+        answer = httpx.post(f"{address}/rank", json=ask, trust_env=False, timeout=20).json()
+    assert [len(answer["items"]), answer["degraded"]] == [3, []]
+
+    assert "Successfully built" in shell.run(build)
+    (bento,) = (tmp_path / "bentoml" / "bentos").glob("*/*/src")
+    held = {str(path.relative_to(bento)) for path in bento.rglob("*") if path.is_file()}
+    assert [path for path in held if path.startswith((".", "tests")) or "__pycache__" in path] == []
+    as_in_a_container = f"cd {bento}; export PYTHONPATH=vendor/mlsd/src MLSD_HOME={project}/.mlsd\n"
+    told, _, command = serve.replace("3000", str(port + 2)).partition("\n")
+    with shell.listening(f"{told}\n{as_in_a_container}{command}", "/readyz"):
+        pass
+
+    views, services, row, applied = (shell.run(line) for line in feast.splitlines())
+    assert "interaction" in views and "ranking_v1" in services and "user_ctr" in row
+    assert "No changes to infrastructure" in applied
+
+    with shell.listening(browse.replace("5000", str(port + 1)), "/health"):
+        pass
+    assert "mlflow.pyfunc.loaded_model" in shell.run(load)
+    compiled = project / shell.run(pipeline).strip()
+    assert "pipelineInfo" in compiled.read_text(encoding="utf-8")
+
+
+def test_a_model_server_that_is_told_nothing_says_what_it_wants(project: Path, tmp_path: Path) -> None:
+    process = Shell(project, tmp_path / "bentoml")
+    script = f"timeout -s INT 10 bentoml serve feed_ranking.service:SERVICE --port {free_ports(8)} || true"
+    assert "MLSD_RELEASE: not set, expected what `mlsd status --json` shows as details.champion" in process.run(script)
 
 
 def test_the_second_start_installs_nothing(project: Path) -> None:

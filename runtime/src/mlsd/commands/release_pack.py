@@ -25,10 +25,10 @@ def _model_folder(home: Home, command: str, request_id: str | None) -> Path | No
     """Where the model lies that the command is about; None if there is none, which the command itself will tell."""
     if command in OF_A_RECORD and request_id is not None:
         record = find(home.feature_log, request_id)
-        return home.models / f"{record.model_version}-{record.model_digest[:12]}" if record else None
+        return home.model_folder(record.model_version, record.model_digest) if record else None
     if command in OF_THE_CHAMPION and home.releases_db.exists():
         release = Ledger(home.releases_db).champion()
-        return home.models / f"{release.model_version}-{release.model_digest[:12]}" if release else None
+        return home.model_folder(release.model_version, release.model_digest) if release else None
     return None
 
 

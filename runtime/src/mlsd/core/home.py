@@ -48,6 +48,10 @@ class Home:
         """Local copies of registered models, one folder per digest."""
         return self.root / "models"
 
+    def model_folder(self, version: int, digest: str) -> Path:
+        """Where the local copy of a registered model lies; `digest` is that of its manifest."""
+        return self.models / f"{version}-{digest[:12]}"
+
     @property
     def packs(self) -> Path:
         """Sources of the problem packs that models were trained with, one folder a digest."""

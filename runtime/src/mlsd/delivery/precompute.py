@@ -44,7 +44,7 @@ def chosen(design: Design, home: Home, version: int | None) -> tuple[int, str, P
     if version is None:
         version = first_champion(home)
     model = models.describe(version)
-    return model.version, model.digest, home.models / f"{model.version}-{model.digest[:12]}"
+    return model.version, model.digest, home.model_folder(model.version, model.digest)
 
 
 def _bundle(design: Design, home: Home, folder: Path, digest: str) -> Bundle:

@@ -1,27 +1,20 @@
 """The Feast repository of a state folder: its configuration, its definitions, its offline sources."""
 
-import importlib.util
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from mlsd.core.errors import UserError
 from mlsd.core.home import Home, replacing
 from mlsd.design.design import Design
 from mlsd.features.duckdb_bounds import bind
+from mlsd.features.feast_definitions import definitions, write_source
 from mlsd.features.feast_import import import_feast
 from mlsd.features.online_stores.base import online_store
 from mlsd.problem.context import Context
 
 if TYPE_CHECKING:
     from feast import FeatureStore
-
-
-def offline_folder(home: Home) -> Path:
-    """Where the batch sources lie."""
-    return home.feast / "offline"
 
 
 def project_name(design: Design) -> str:
@@ -57,17 +50,7 @@ def open_store(design: Design, home: Home) -> "FeatureStore":
     return FeatureStore(repo_path=str(home.feast), config=RepoConfig(**use))
 
 
-def _definitions(context: Context) -> list[Any]:
-    design, home, problem = context.design, context.home, context.problem
-    path = problem.feature_repo / "definitions.py"
-    spec = importlib.util.spec_from_file_location(f"{design.problem}_feature_definitions", path)
-    if spec is None or spec.loader is None or not path.exists():
-        raise UserError(f"{path}: not found; a problem pack defines its Feast views there")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return list(module.definitions(design, offline_folder(home)))
-
-
 def apply(store: "FeatureStore", context: Context) -> None:
     """Register entities, views and the feature service."""
-    store.apply(_definitions(context))
+    store.apply(definitions(context))
+    write_source(context.home)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import cast
 
 import httpx
+from pydantic import JsonValue
 
 from mlsd.core import clock
 from mlsd.core.home import Home
@@ -15,7 +16,7 @@ from mlsd.design.design import Design
 from mlsd.local import envoy, processes
 from mlsd.local.ports import HOST, Ports, ports_of
 from mlsd.local.stack import HOOKS
-from mlsd.local.target import process_name
+from mlsd.local.target import process_name, served
 
 ASK_S = 2.0
 MAX_REASON = 300  # characters of a reason
@@ -56,6 +57,14 @@ def _checks(home: Home, champion: Release | None, running: Mapping[str, int]) ->
     ]
 
 
+def _served(home: Home, champion: Release | None) -> dict[str, JsonValue] | None:
+    """What `$MLSD_RELEASE` of a model server of the champion says; the registry is not asked."""
+    if champion is None:
+        return None
+    folder = home.model_folder(champion.model_version, champion.model_digest)
+    return served(champion, folder).model_dump()
+
+
 def status(design: Design, home: Home) -> StepResult:
     """What is live, what it can go back to, which processes run and are ready."""
     ledger = Ledger(home.releases_db)
@@ -72,6 +81,7 @@ def status(design: Design, home: Home) -> StepResult:
         summary=f"live: {live}; can go back to: {back}",
         checks=_checks(home, champion, running),
         details={
+            "champion": _served(home, champion),
             "processes": dict(running),
             "releases": [f"{r.id}: model {r.model_version}, {r.stage}" for r in ledger.releases()],
         },

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 
@@ -15,6 +16,7 @@ from mlsd.delivery.target import other
 from mlsd.design.design import Design
 from mlsd.local import envoy, processes
 from mlsd.local.ports import HOST, Ports, require_free
+from mlsd.models.release import Release as ServedRelease
 
 READY_S = 45.0
 YIELDING_READY_S = 120.0  # one that starts beside the live release takes its time, and no user waits for it
@@ -30,20 +32,23 @@ def process_name(slot: Slot) -> str:
     return f"slot-{slot}"
 
 
+def served(release: Release, folder: Path) -> ServedRelease:
+    """What a model server of this release is to be told; `folder` holds its model."""
+    return ServedRelease(
+        release_id=release.id,
+        model_version=release.model_version,
+        model_dir=str(folder),
+        model_digest=release.model_digest,
+    )
+
+
 def model_server(design: Design, home: Home, models: Models) -> Launch:
     """How the real model server is started."""
     from mlsd.models import packs
-    from mlsd.models.release import Release as Told
     from mlsd.serving import launch
 
     def arguments(slot: Slot, port: int, release: Release, allow_faults: bool) -> tuple[list[str], dict[str, str]]:
-        told = Told(
-            release_id=release.id,
-            model_version=release.model_version,
-            model_dir=str(models.folder(release)),
-            model_digest=release.model_digest,
-        )
-        environment = launch.environment(home, slot, told, allow_faults=allow_faults)
+        environment = launch.environment(home, slot, served(release, models.folder(release)), allow_faults=allow_faults)
         return launch.command(design, port, packs.name_of(packs.kept(home, models.folder(release)))), environment
 
     return arguments

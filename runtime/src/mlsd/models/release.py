@@ -30,6 +30,8 @@ def release_from_env() -> Release:
         UserError: absent or not readable.
     """
     text = os.environ.get(RELEASE, "")
+    if not text:
+        raise UserError(f"{RELEASE}: not set, expected what `mlsd status --json` shows as details.champion")
     try:
         return Release.model_validate_json(text)
     except ValidationError as error:

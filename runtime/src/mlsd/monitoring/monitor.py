@@ -43,7 +43,7 @@ def _live_release(home: Home) -> tuple[Release, Manifest]:
     release = Ledger(home.releases_db).champion() if home.releases_db.exists() else None
     if release is None:
         raise UserError(f"{home.releases_db}: no release is live; run `mlsd up` first")
-    folder = home.models / f"{release.model_version}-{release.model_digest[:12]}"
+    folder = home.model_folder(release.model_version, release.model_digest)
     return release, read_bundle(folder, release.model_digest)[0]
 
 

@@ -27,7 +27,7 @@ def in_service(home: Home) -> InService | None:
     if release is None:
         return None
     digest = release.model_digest
-    folder = home.models / f"{release.model_version}-{digest[:12]}"
+    folder = home.model_folder(release.model_version, digest)
     return InService(version=release.model_version, folder=str(folder), digest=digest)
 
 
@@ -52,7 +52,7 @@ def _details(home: Home, outcome: Outcome, versions: dict[str, int], held: InSer
     names = {"champion": outcome.choice.champion, "challenger": outcome.choice.challenger}
     for role, version in versions.items():
         digest = str(next(candidate.digest for candidate in outcome.candidates if candidate.name == names[role]))
-        folder = str(home.models / f"{version}-{digest[:12]}")
+        folder = str(home.model_folder(version, digest))
         details |= {role: version, f"{role}_digest": digest, f"{role}_folder": folder, f"{role}_candidate": names[role]}
     return details
 

@@ -92,7 +92,7 @@ def fetch(home: Home, design: Design, version: int) -> Path:
     with client(home) as mlflow:
         entry = _entry(mlflow, design.name, version)
         digest = str(entry.tags[DIGEST_TAG])
-        place = home.models / f"{version}-{digest[:12]}"
+        place = home.model_folder(version, digest)
         if is_good(place, digest):
             return place
         home.models.mkdir(parents=True, exist_ok=True)

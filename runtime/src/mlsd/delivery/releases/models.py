@@ -80,7 +80,7 @@ class RegistryModels:
         return registry.fetch(self._home, self._design, version)
 
     def _place(self, release: Release) -> Path:
-        return self._home.models / f"{release.model_version}-{release.model_digest[:12]}"
+        return self._home.model_folder(release.model_version, release.model_digest)
 
     def at_hand(self, release: Release) -> bool:
         """A good copy serves whether the registry answers or not."""

@@ -33,7 +33,7 @@ def snapshots(home: Home) -> Snapshots:
 @lru_cache(maxsize=4)
 def _model(home: Home, version: int, digest: str, engine: str) -> Bundle:
     """The very engine that answered: another one may differ in the last bits."""
-    folder = home.models / f"{version}-{digest[:12]}"
+    folder = home.model_folder(version, digest)
     try:
         return load_engine(engine, folder, digest, home)
     except EngineUnavailable:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mlsd.core.errors import UserError
 from mlsd.core.home import Home
-from mlsd.features.feast_store import offline_folder
+from mlsd.features.feast_definitions import offline_folder
 from mlsd.features.online_stores.base import UserRow
 from mlsd.problem.problem import Problem
 
