@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_pages import small
 
 from conftest import ROOT, Bake
 
@@ -123,3 +124,46 @@ def test_a_newcomer_follows_the_page(template: Path, bake: Bake, title: str, mos
     assert len(touched) <= most, touched
     yaml.safe_load((project / "design.yaml").read_text(encoding="utf-8"))
     run(project, program)
+
+
+def mlsd(project: Path, command: str, address: Path | None) -> subprocess.CompletedProcess[str]:
+    source = os.pathsep.join(str(project / part) for part in ("src", "vendor/mlsd/src"))
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLSD_")}
+    named = {} if address is None else {"MLSD_STORE_FILE": str(address)}
+    return subprocess.run(
+        [sys.executable, "-m", "mlsd.commands.cli", command],
+        cwd=project,
+        env=inherited | {"PYTHONPATH": source} | named,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def name_store(project: Path, name: str) -> None:
+    path = project / "design.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["features"]["online_store"] = name
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
+def test_a_newcomer_adds_an_online_store(template: Path, bake: Bake, tmp_path: Path) -> None:
+    """Filled by Feast, read as the server reads it: `mlsd features` compares the two to the bit."""
+    project = bake(template)
+    assert len(follow(project, "An online store")) <= 2
+    small(project)
+    name_store(project, "shared_fil")
+    refused = mlsd(project, "plan", tmp_path / "online.db")
+    assert refused.returncode == 2
+    assert "features.online_store: found 'shared_fil', expected: one of shared_file, sqlite, redis, nearest 'shared_file'" in refused.stderr
+    name_store(project, "shared_file")
+    assert mlsd(project, "data", None).returncode == 0
+    unnamed = mlsd(project, "features", None)
+    assert unnamed.returncode == 2
+    assert "MLSD_STORE_FILE: found '', expected a file in a folder that exists" in unnamed.stderr
+    filled = mlsd(project, "features", tmp_path / "online.db")
+    assert filled.returncode == 0, filled.stdout + filled.stderr
+    assert "online equals offline" in filled.stdout
+    assert (tmp_path / "online.db").stat().st_size > 0
+    assert not (project / ".mlsd" / "feast" / "online.db").exists()

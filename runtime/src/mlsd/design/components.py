@@ -66,11 +66,10 @@ ENGINE_SETTINGS = ("auto", "lightgbm", "remote")
 """What `serving.engine` may say beside these: the fastest equal one, the native one, one in another process."""
 
 
-def unknown(name: str, registry: Collection[str]) -> str:
-    """What to say of a name that is none: all that are, the nearest first."""
+def one_of(registry: Collection[str], name: str) -> str:
+    """What was expected instead of a name that is none: all that are, the nearest last."""
     nearest = get_close_matches(name, registry, n=1, cutoff=0.5)
-    hint = f", nearest {nearest[0]!r}" if nearest else ""
-    return f"found {name!r}, expected one of {', '.join(registry)}{hint}"
+    return f"one of {', '.join(registry)}" + (f", nearest {nearest[0]!r}" if nearest else "")
 
 
 def known_store(name: str) -> str:
@@ -80,7 +79,7 @@ def known_store(name: str) -> str:
         ValueError: it is none; the message lists those there are.
     """
     if name not in ONLINE_STORES:
-        raise ValueError(unknown(name, ONLINE_STORES))
+        raise ValueError(one_of(ONLINE_STORES, name))
     return name
 
 
@@ -91,7 +90,7 @@ def known_engine(name: str) -> str:
         ValueError: there is no such engine; the message lists those there are.
     """
     if name not in (choices := (*ENGINE_SETTINGS, *ENGINES)):
-        raise ValueError(unknown(name, choices))
+        raise ValueError(one_of(choices, name))
     return name
 
 
@@ -102,7 +101,7 @@ def family(name: str) -> Family:
         UserError: there is none of that name; the message lists those there are.
     """
     if name not in MODEL_FAMILIES:
-        raise UserError(f"model family: {unknown(name, MODEL_FAMILIES)}")
+        raise UserError(f"model family: found {name!r}, expected {one_of(MODEL_FAMILIES, name)}")
     return MODEL_FAMILIES[name]
 
 

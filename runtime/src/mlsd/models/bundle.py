@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mlsd.core.errors import UserError
 from mlsd.core.home import replacing
-from mlsd.design.components import MODEL_FAMILIES, unknown
+from mlsd.design.components import MODEL_FAMILIES, one_of
 from mlsd.evaluation.bins import Bins
 from mlsd.evaluation.calibration import Calibration
 
@@ -55,7 +55,7 @@ class Manifest(BaseModel):
     @model_validator(mode="after")
     def _file_belongs_to_family(self) -> Self:
         if self.family not in MODEL_FAMILIES:
-            raise ValueError(f"family: {unknown(self.family, MODEL_FAMILIES)}")
+            raise ValueError(f"family: found {self.family!r}, expected {one_of(MODEL_FAMILIES, self.family)}")
         expected = MODEL_FAMILIES[self.family].file
         if self.model_file != expected:
             raise ValueError(f"model_file: found {self.model_file!r}, expected {expected!r}")
