@@ -156,7 +156,10 @@ def test_a_newcomer_adds_an_online_store(template: Path, bake: Bake, tmp_path: P
     name_store(project, "shared_fil")
     refused = mlsd(project, "plan", tmp_path / "online.db")
     assert refused.returncode == 2
-    assert "features.online_store: found 'shared_fil', expected: one of shared_file, sqlite, redis, nearest 'shared_file'" in refused.stderr
+    assert (
+        "features.online_store: found 'shared_fil', expected: one of shared_file, sqlite, redis, nearest 'shared_file'"
+        in refused.stderr
+    )
     name_store(project, "shared_file")
     assert mlsd(project, "data", None).returncode == 0
     unnamed = mlsd(project, "features", None)

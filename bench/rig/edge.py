@@ -43,7 +43,7 @@ class Edge:
     """A running stack, and when it was swapped (seconds of `time.perf_counter`)."""
 
     world: World
-    plane: LocalTarget
+    target: LocalTarget
     ports: Ports
     slot: Slot = "a"
     stretches: list[tuple[float, float]] = field(default_factory=list)
@@ -56,9 +56,9 @@ class Edge:
         """Start the next release in the other slot, send everyone there, end the one before."""
         began = time.perf_counter()
         following: Slot = "b" if self.slot == "a" else "a"
-        self.plane.start(following, Ledgered(id=release_id), allow_faults=False)
-        self.plane.router.apply(Traffic(following))
-        self.plane.stop(self.slot)
+        self.target.start(following, Ledgered(id=release_id), allow_faults=False)
+        self.target.router.apply(Traffic(following))
+        self.target.stop(self.slot)
         self.slot = following
         self.stretches.append((began, time.perf_counter()))
 
@@ -88,7 +88,7 @@ def edge(world: World, engine: str, workers: int) -> Iterator[Edge]:
 
     stack = Edge(world, LocalTarget(design, home, ports, arguments), ports)
     try:
-        stack.plane.start("a", Ledgered(id=1), allow_faults=False)
+        stack.target.start("a", Ledgered(id=1), allow_faults=False)
         envoy.start(design, home, ports, Traffic("a"))
         yield stack
     finally:

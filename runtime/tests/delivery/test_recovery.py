@@ -25,7 +25,7 @@ RELEASER = """
 import pickle, sys
 from mlsd.delivery.release import run_release
 small = pickle.load(open(sys.argv[1], "rb"))
-run_release(small.design, small.home, small.plane, small.models)
+run_release(small.design, small.home, small.target, small.models)
 """
 
 
@@ -67,11 +67,11 @@ def test_killed(standing: Miniature, tmp_path: Path, stage: str) -> None:
         process.kill()
         process.wait(60)
         time.sleep(0.3)
-        assert len(recover(standing.ledger, standing.plane)) == 1
+        assert len(recover(standing.ledger, standing.target)) == 1
         moment = time.monotonic()
         assert within(30, lambda: load.since(moment).total() >= 60)
     assert set(load.codes) == {200}
     assert set(load.since(moment)) == {1}
     assert set(processes.running(standing.home)) == {"envoy", "slot-a"}
     assert [r.stage for r in standing.ledger.releases()][-1] == "rejected"
-    assert recover(standing.ledger, standing.plane) == []
+    assert recover(standing.ledger, standing.target) == []

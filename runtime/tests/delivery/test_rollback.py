@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def back(small: Miniature, reason: str = "test") -> StepResult:
-    return rollback.run(small.design, small.home, small.plane, small.models, reason=reason)
+    return rollback.run(small.design, small.home, small.target, small.models, reason=reason)
 
 
 def promote(small: Miniature, version: int) -> None:
@@ -31,7 +31,7 @@ def promote(small: Miniature, version: int) -> None:
     ledger.move(new.id, "candidate", "shadow", "test", "")
     ledger.move(new.id, "shadow", "canary", "test", "")
     ledger.place(new.id, slot)
-    small.plane.start(slot, new, allow_faults=False)
+    small.target.start(slot, new, allow_faults=False)
     ledger.promote(new.id, champion.id, "test", "")
     small.up()
 
@@ -87,7 +87,7 @@ def test_rollback_ends_a_rollout_under_way(miniature: Miniature) -> None:
     def releasing() -> None:
         try:
             design = staying(miniature.design)
-            run_release(design, miniature.home, miniature.plane, miniature.models, version=3)
+            run_release(design, miniature.home, miniature.target, miniature.models, version=3)
         except UserError as error:
             errors.append(str(error))
 

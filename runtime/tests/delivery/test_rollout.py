@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def release(small: Miniature, **options: Any) -> StepResult:
-    return run_release(tolerant(small.design), small.home, small.plane, small.models, **options)
+    return run_release(tolerant(small.design), small.home, small.target, small.models, **options)
 
 
 def few(load: Load) -> float:
@@ -97,7 +97,7 @@ def test_no_traffic_is_no_pass(standing: Miniature) -> None:
     """Inconclusive, then back; the version stays a challenger."""
     delivery = standing.design.delivery.model_copy(update={"step_timeout_s": 1.0})
     design = standing.design.model_copy(update={"delivery": delivery})
-    result = run_release(design, standing.home, standing.plane, standing.models)
+    result = run_release(design, standing.home, standing.target, standing.models)
     assert not result.passed
     assert str(result.details["reason"]).startswith("shadow 100 %: inconclusive, 0 of 40 answers within 1 s: send more")
     assert standing.models.refused[-1] is None

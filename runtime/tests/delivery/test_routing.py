@@ -37,8 +37,8 @@ def test_flips_under_load_lose_nothing(miniature: Miniature) -> None:
     """20 changes of all traffic between two slots: 0 failed; after `apply` returns nobody gets the old version."""
     miniature.up()
     second = miniature.ledger.add(Model(2, "d", "s", "c"), "design", "test", "")
-    miniature.plane.start("b", second, allow_faults=False)
-    router = miniature.plane.router
+    miniature.target.start("b", second, allow_faults=False)
+    router = miniature.target.router
     with miniature.load(rps=200) as load:
         for flip in range(20):
             router.apply(Traffic("b" if flip % 2 == 0 else "a"))
@@ -49,7 +49,7 @@ def test_flips_under_load_lose_nothing(miniature: Miniature) -> None:
 def test_refused_routes_change_nothing(miniature: Miniature, monkeypatch: pytest.MonkeyPatch) -> None:
     """A misspelled field and an unknown cluster: the old routes stay, in Envoy and in the file."""
     miniature.up()
-    router = miniature.plane.router
+    router = miniature.target.router
     good = (miniature.home.envoy / "rds" / "routes.json").read_text()
 
     def misspelled(traffic: Traffic, timeout_s: float) -> dict[str, object]:
@@ -89,4 +89,4 @@ def test_a_deleted_folder_is_noticed(miniature: Miniature, monkeypatch: pytest.M
     assert miniature.rank().status_code == 200
     processes.stop(miniature.home, envoy.NAME)
     miniature.up()
-    miniature.plane.router.apply(Traffic("a"))
+    miniature.target.router.apply(Traffic("a"))

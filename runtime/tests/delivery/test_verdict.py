@@ -26,7 +26,7 @@ from mlsd.delivery.analysis.verdict import Gate, Verdict, binomial_tail, correla
     ],
 )
 def test_share_of_bad_answers(bad: int, total: int, verdict: Verdict) -> None:
-    gate = share_gate("slow rate", (bad, total), (0, 1000), most=0.01, fewest=30)
+    gate = share_gate("slow rate", (bad, total), (0, 1000), most=0.01, minimum=30)
     assert (gate.verdict, gate.bad, gate.samples) == (verdict, bad > 0, total)
 
 
@@ -71,7 +71,7 @@ def test_false_alarms_are_rare() -> None:
     ],
 )
 def test_rank_correlation(correlations: list[float], verdict: Verdict) -> None:
-    assert correlation_gate(correlations, least=0.3, fewest=200).verdict == verdict
+    assert correlation_gate(correlations, least=0.3, minimum=200).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_rank_correlation(correlations: list[float], verdict: Verdict) -> None:
     ],
 )
 def test_score_psi(psi: float, pairs: int, verdict: Verdict) -> None:
-    assert psi_gate(psi, pairs, most=2.0, fewest=200).verdict == verdict
+    assert psi_gate(psi, pairs, most=2.0, minimum=200).verdict == verdict
 
 
 def test_overall() -> None:

@@ -17,7 +17,7 @@ from mlsd.data.storage import load_tables
 from mlsd.design.design import Design
 from mlsd.features import items as module
 from mlsd.features.feast_store import open_store
-from mlsd.features.items import ItemStore, most_bytes
+from mlsd.features.items import ItemStore, max_bytes
 from mlsd.features.snapshot import Snapshot, current, write
 from mlsd.problem.problem import Problem
 from support.waiting import within
@@ -118,7 +118,7 @@ def test_a_new_snapshot_is_taken_and_a_damaged_or_huge_one_refused_while_the_old
     monkeypatch.setattr(module, "POLL_S", 0.02)
     caplog.set_level("INFO")
     first = wide(home, problem, 1.0)
-    items = ItemStore(home, problem, most_bytes=100_000)
+    items = ItemStore(home, problem, max_bytes=100_000)
     assert f"snapshot {first}: 50 items, 0.0 MiB" in caplog.text
     second = wide(home, problem, 2.0)
     assert within(20, lambda: items.snapshot.version == second)
@@ -155,7 +155,7 @@ def test_a_snapshot_that_could_not_be_read_for_a_moment_is_taken_later(
 
 
 def test_the_bound_leaves_half_a_replica_while_snapshots_are_swapped(design: Design) -> None:
-    held = most_bytes(design) * 2 * design.serving.workers
+    held = max_bytes(design) * 2 * design.serving.workers
     assert held == design.capacity.replica_memory_mib * 2**20 / 2
 
 

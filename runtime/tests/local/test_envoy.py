@@ -35,14 +35,14 @@ def miniature(standing: Miniature) -> Miniature:
 @pytest.fixture
 def edge(miniature: Miniature) -> Router:
     """Both slots run and are well: model 1 in a, model 2 in b."""
-    if not miniature.plane.runs("b"):
+    if not miniature.target.runs("b"):
         second = miniature.ledger.add(Model(2, "d", "s", "c"), "design", "test", "")
-        miniature.plane.start("b", second, allow_faults=True)
+        miniature.target.start("b", second, allow_faults=True)
     with httpx.Client(trust_env=False) as client:
         well = {"slow_ms": 0, "invert": False, "error": False}
         client.put(f"http://127.0.0.1:{miniature.ports.b}/faults", json=well)
-    miniature.plane.router.apply(Traffic("a"))
-    return miniature.plane.router
+    miniature.target.router.apply(Traffic("a"))
+    return miniature.target.router
 
 
 def send(small: Miniature, headers: dict[str, str] | list[tuple[bytes, bytes]], count: int = 1) -> list[httpx.Response]:
@@ -130,7 +130,7 @@ def test_mirrored_copies_say_so_and_answer_nobody(miniature: Miniature, edge: Ro
 
 @pytest.mark.fault("Shadow slow", "users: 0 errors; what hangs is bounded")
 def test_a_hanging_shadow_is_bounded(miniature: Miniature, edge: Router) -> None:
-    miniature.plane.plant("b", slow_ms=1000)
+    miniature.target.plant("b", slow_ms=1000)
     edge.apply(Traffic("a", "b", mirror_percent=100))
     found = [0]
     with miniature.load(rps=300) as load:
@@ -168,7 +168,7 @@ def test_what_is_counted(miniature: Miniature, edge: Router) -> None:
     edge.apply(Traffic("a", "b", canary_percent=100))
     start = stats.read(edge, budget)["b"]
     for slow_ms in (0.0, budget * 0.4, budget * 1.2, budget * 5):
-        miniature.plane.plant("b", slow_ms=slow_ms)
+        miniature.target.plant("b", slow_ms=slow_ms)
         with ThreadPoolExecutor(3) as pool:  # three at once: each may take seconds
             codes = {each[0].status_code for each in pool.map(lambda _: send(miniature, {"x-user-id": "1"}), range(3))}
         assert codes == ({504} if slow_ms > 1000 * envoy.route_timeout_s(miniature.design) else {200})
@@ -184,9 +184,9 @@ def test_what_is_counted(miniature: Miniature, edge: Router) -> None:
 def test_more_requests_than_places_are_told_to_come_again(miniature: Miniature, edge: Router) -> None:
     """5.36: a full slot is no failure of the service: 429 and when to try again, not Envoy's own 503."""
     body = request(json.dumps({"user_id": 1, "candidates": CANDIDATES}).encode())
-    miniature.plane.plant("a", slow_ms=1000)
+    miniature.target.plant("a", slow_ms=1000)
     found = open_loop.send(miniature.ports.edge, lambda _: body, rate=2000, seconds=0.2)
-    miniature.plane.plant("a")
+    miniature.target.plant("a")
     assert set(found.codes) == {200, 429}
     assert found.codes[200] >= 4 * miniature.design.capacity.concurrency
     for answer in (each.answer for each in found.all if each.status == 429):

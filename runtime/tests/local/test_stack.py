@@ -71,7 +71,7 @@ def test_what_died_is_started_again(miniature: Miniature) -> None:
 
 def test_nothing_trained(miniature: Miniature) -> None:
     with pytest.raises(UserError, match=r"training\.json: not found; run `mlsd train` first"):
-        stack.start(miniature.design, miniature.home, miniature.plane, miniature.models, [])
+        stack.start(miniature.design, miniature.home, miniature.target, miniature.models, [])
     trained(miniature.home, None, None, refused="AUC: 0.55, designed 0.6 to 0.98")
     with pytest.raises(UserError, match=r"no model to serve: .* gates refused \(AUC: 0\.55, .* `training` in design"):
         miniature.up()

@@ -50,10 +50,10 @@ def supervised(loaded: Miniature) -> LocalTarget:
         _, env = loaded._launch(slot, port, release, allow_faults)
         return [sys.executable, str(SUPERVISED), str(port)], env
 
-    plane = LocalTarget(loaded.design, loaded.home, loaded.ports, launch)
+    target = LocalTarget(loaded.design, loaded.home, loaded.ports, launch)
     trained(loaded.home)
-    stack.start(loaded.design, loaded.home, plane, loaded.models, [])
-    return plane
+    stack.start(loaded.design, loaded.home, target, loaded.models, [])
+    return target
 
 
 def named(result: StepResult) -> dict[str, bool]:
@@ -63,7 +63,7 @@ def named(result: StepResult) -> dict[str, bool]:
 def test_swaps_under_load_fail_no_request(loaded: Miniature) -> None:
     """Two swaps: no request fails, the champion is live at the end where the ledger says, nothing else runs."""
     loaded.up()
-    result = drills.swap(loaded.design, loaded.home, loaded.plane, requests=100, rps=RPS, swaps=2)
+    result = drills.swap(loaded.design, loaded.home, loaded.target, requests=100, rps=RPS, swaps=2)
     assert named(result)["failed requests"], result.summary
     assert "2 swaps" in result.summary
     sent = LoadSummary.model_validate(result.details["load"])
@@ -89,7 +89,7 @@ def test_a_worker_killed_under_load(
 
 def test_without_a_champion_there_is_nothing_to_drill(miniature: Miniature) -> None:
     with pytest.raises(UserError, match="no champion is serving; run `mlsd up`"):
-        drills.swap(miniature.design, miniature.home, miniature.plane)
+        drills.swap(miniature.design, miniature.home, miniature.target)
 
 
 def split(steady_ms: float, meanwhile_ms: float, *, errors: int = 0) -> dict[str, bool]:

@@ -78,7 +78,7 @@ def test_up_waits_for_a_server_that_was_left_loading(miniature: Miniature, monke
     argv, env = miniature._launch("a", miniature.ports.a, release, False)
     log, _ = processes._prepare(miniature.home, process_name("a"))
     processes._launch(miniature.home, process_name("a"), argv, env, log)
-    assert within(20, lambda: miniature.plane.runs("a"))
+    assert within(20, lambda: miniature.target.runs("a"))
     miniature.up()
     assert miniature.rank().status_code == 200
 
@@ -86,20 +86,20 @@ def test_up_waits_for_a_server_that_was_left_loading(miniature: Miniature, monke
 @pytest.mark.parametrize("swaps", [0, 1, 2])
 def test_a_drill_that_is_cut_short_leaves_the_champion_live(miniature: Miniature, swaps: int) -> None:
     miniature.up()
-    ledger, plane = miniature.ledger, miniature.plane
+    ledger, target = miniature.ledger, miniature.target
     champion = ledger.champion()
     assert champion is not None and champion.slot is not None
     previous = ledger.add(Model(2, "two" * 8, "ranking_v1", "test"), miniature.design.digest, "test", "")
-    mover = drills.Swapper(plane, ledger, champion.slot)  # type: ignore[arg-type]
+    mover = drills.Swapper(target, ledger, champion.slot)  # type: ignore[arg-type]
     for release in [previous, champion][:swaps]:
         mover.swap(release)
     mover.back(champion)
     live = ledger.get(champion.id).slot
     assert live in {"a", "b"}
     assert miniature.rank().json()["model_version"] == 1
-    assert plane.runs(live) and not plane.runs(other(live))  # type: ignore[arg-type]
+    assert target.runs(live) and not target.runs(other(live))  # type: ignore[arg-type]
 
 
 def test_a_rate_too_low_for_a_drill_is_refused_at_once(miniature: Miniature) -> None:
     with pytest.raises(UserError, match=r"rps: found 2, expected 3\.3 or more for 10000 requests"):
-        drills.swap(miniature.design, miniature.home, miniature.plane, rps=2)
+        drills.swap(miniature.design, miniature.home, miniature.target, rps=2)

@@ -16,7 +16,7 @@ from mlsd.loadtest.summary import Latencies, LoadSummary
 from mlsd.plan import measured as plan_measured
 from mlsd.plan.capacity import need, predict
 from mlsd.plan.load_curve import LoadCurve, LoadStage, path_of, read_curve, record
-from mlsd.plan.queueing import Service, erlang_c, most_rps, quantile_ms
+from mlsd.plan.queueing import Service, erlang_c, max_rps, quantile_ms
 
 MEAN_MS = 10.0
 RNG = np.random.default_rng(1)
@@ -77,10 +77,10 @@ def test_beyond_full_the_wait_is_what_admission_allows() -> None:
 
 
 def test_the_highest_rate_is_where_the_budget_ends() -> None:
-    found = most_rps(service(SERVICE_MS["exponential"]), 2, 60.0, 0.99)
+    found = max_rps(service(SERVICE_MS["exponential"]), 2, 60.0, 0.99)
     assert quantile_ms(service(SERVICE_MS["exponential"]), 2, found) == pytest.approx(60.0, rel=0.01)
-    assert most_rps(service(SERVICE_MS["constant"]), 2, 1e6, 0.7) == pytest.approx(0.7 * 200)
-    assert most_rps(service(SERVICE_MS["constant"]), 2, MEAN_MS / 2, 0.7) == 0.0
+    assert max_rps(service(SERVICE_MS["constant"]), 2, 1e6, 0.7) == pytest.approx(0.7 * 200)
+    assert max_rps(service(SERVICE_MS["constant"]), 2, MEAN_MS / 2, 0.7) == 0.0
 
 
 def stage(rps: float, p99_ms: float, broke: str = "", **changes: Any) -> LoadStage:
@@ -115,8 +115,8 @@ def test_replicas_keep_load_and_budget_with_one_to_spare(design: Design) -> None
     """10,000 rps / (2 cores x 0.7 / 8.5 ms = 164.7 rps) = 61, and one."""
     found = need(design, measured())
     assert found.busy_ms == pytest.approx(8.5)
-    assert found.most_rps == pytest.approx(2 * 0.7 / 8.5e-3)
-    assert found.replicas == math.ceil(10_000 / found.most_rps) + 1 == 62
+    assert found.max_rps == pytest.approx(2 * 0.7 / 8.5e-3)
+    assert found.replicas == math.ceil(10_000 / found.max_rps) + 1 == 62
     assert found.load <= 0.7
     assert found.p99_ms < design.latency.service_ms
     assert found.memory_mib == 2 * 200.0

@@ -48,8 +48,8 @@ def test_a_read_that_nobody_needs_any_more_is_no_error_of_the_event_loop() -> No
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: told.append(context))
-        lanes = SimpleNamespace(submit=lambda _: None)
-        front: Any = SimpleNamespace(_own=SimpleNamespace(lanes=lanes), _work=lambda *_: True)
+        pool = SimpleNamespace(submit=lambda _: None)
+        front: Any = SimpleNamespace(_own=SimpleNamespace(pool=pool), _work=lambda *_: True)
         job: Any = SimpleNamespace(progress=SimpleNamespace(enter=lambda _: None))
         reading: asyncio.Future[UserRow | None] = loop.create_future()
         reading.set_exception(OSError("down"))
@@ -150,7 +150,7 @@ def until(true: threading.Event) -> None:
 
 
 def test_threads_that_hang_are_replaced_up_to_a_bound_and_taken_back() -> None:
-    lanes, go, ran = WorkerPool(2), threading.Event(), threading.Event()
+    pool, go, ran = WorkerPool(2), threading.Event(), threading.Event()
     before = threading.active_count()
 
     def hang() -> bool:
@@ -158,12 +158,12 @@ def test_threads_that_hang_are_replaced_up_to_a_bound_and_taken_back() -> None:
         return False
 
     for _ in range(2 + MAX_STUCK):
-        lanes.submit(hang)
-        assert not lanes.exhausted
-        lanes.abandon()
-    assert lanes.exhausted
+        pool.submit(hang)
+        assert not pool.exhausted
+        pool.abandon()
+    assert pool.exhausted
     assert threading.active_count() == before + MAX_STUCK
-    lanes.submit(lambda: ran.set() or True)
+    pool.submit(lambda: ran.set() or True)
     assert not ran.wait(0.05)
     go.set()
     until(ran)
@@ -171,7 +171,7 @@ def test_threads_that_hang_are_replaced_up_to_a_bound_and_taken_back() -> None:
     while threading.active_count() > before:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert not lanes.exhausted
+    assert not pool.exhausted
     again = threading.Event()
-    lanes.submit(lambda: again.set() or True)
+    pool.submit(lambda: again.set() or True)
     until(again)

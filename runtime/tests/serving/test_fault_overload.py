@@ -62,17 +62,17 @@ def two(tmp_path_factory: pytest.TempPathFactory, patient_design: Design, proble
             patch.setenv(f"MLSD_{name}", str(value))
         patch.setattr("mlsd.local.target.READY_S", 300.0)  # two at once, in the background, on a machine that tests
         ports, launch = find_ports(), model_server(design, home, models)
-        plane = LocalTarget(design, home, ports, lambda slot, port, release, _: launch(slot, port, release, True))
+        target = LocalTarget(design, home, ports, lambda slot, port, release, _: launch(slot, port, release, True))
         second = models.describe(2)
         release = Release(id=2, model_version=2, model_digest=second.digest)
         try:
-            warm = beside.submit(plane.start, "b", release, allow_faults=True)
+            warm = beside.submit(target.start, "b", release, allow_faults=True)
             Ledger(home.releases_db).found(models.describe(1), design.digest, "test")
-            stack.start(design, home, plane, models, [])
+            stack.start(design, home, target, models, [])
             warm.result()
             snapshot = current(home)
             bodies = [{"user_id": 45 + k, "candidates": candidates(snapshot, CANDIDATES, k)} for k in range(35)]
-            yield Stack(home, plane, design, ports, [request(json.dumps(body).encode()) for body in bodies])
+            yield Stack(home, target, design, ports, [request(json.dumps(body).encode()) for body in bodies])
         finally:
             processes.stop_all(home, grace_s=1.0)
 
@@ -100,7 +100,7 @@ def whole(found: Outcomes) -> bool:
 @pytest.mark.fault("Overload 3x", "shed with 429, p99 of admitted within the design, goodput kept, pruned first")
 def test_three_times_the_knee_is_shed_and_the_rest_is_answered_in_time(two: Stack, seen: Seen) -> None:
     """5.36: not one 5xx; who is let in is served in time; afterwards all is as before."""
-    two.plane.router.apply(Traffic("a"))
+    two.target.router.apply(Traffic("a"))
     two.plant("a", hang_ms=HELD_MS)
     knees = [knee(two)]
     for _ in range(TRIES):  # a machine that stalls in one of the measurements makes them incomparable
@@ -126,7 +126,7 @@ def test_three_times_the_knee_is_shed_and_the_rest_is_answered_in_time(two: Stac
 @pytest.mark.fault("Poison request (kills worker)", "other workers serve; error < 0.1 %; the worker comes back")
 def test_a_killed_worker_costs_no_answer(two: Stack, seen: Seen) -> None:
     """SIGKILL, as from the kernel's out-of-memory killer, in the midst of load."""
-    two.plane.router.apply(Traffic("b"))
+    two.target.router.apply(Traffic("b"))
     before = two.workers("b")
     assert len(before) == 2
     load = OpenLoop(two.ports.edge, two.ask, rate=50)
@@ -169,7 +169,7 @@ def shares(stack: Stack, slot: Slot) -> list[int]:
 @pytest.mark.fault("Uneven workers", "a worker that comes back gets its share of connections that are kept for hours")
 def test_a_new_worker_gets_its_share_of_old_connections(two: Stack, seen: Seen) -> None:
     """5.12: after a worker died all clients hang on to the other one; each keeps its connection as long as it can."""
-    two.plane.router.apply(Traffic("b"))
+    two.target.router.apply(Traffic("b"))
     two.plant("a", hang_ms=HELD_MS)
     ended, callers = threading.Event(), 16
     with ThreadPoolExecutor(callers) as pool:
@@ -203,9 +203,9 @@ def test_half_requests_do_not_hold_up_the_edge(two: Stack, seen: Seen) -> None:
 @pytest.mark.fault("Shadow side effects", "no writes, no label/feature-log mixing: the copy says shadow in its record")
 def test_mirrored_requests_are_nobodys_answers(two: Stack, seen: Seen) -> None:
     """5.19: every request scored twice by real servers; what learns from the log sees it once."""
-    two.plane.router.apply(Traffic("a", "b", mirror_percent=100))
+    two.target.router.apply(Traffic("a", "b", mirror_percent=100))
     found = send(two.ports.edge, two.ask, rate=30, seconds=1)
-    two.plane.router.apply(Traffic("a"))
+    two.target.router.apply(Traffic("a"))
     sent = {each.answer.headers["x-request-id"] for each in found.all if each.status == 200}
     assert sent
     roles: dict[str, set[str]] = {}
@@ -227,14 +227,14 @@ def test_mirrored_requests_are_nobodys_answers(two: Stack, seen: Seen) -> None:
 @pytest.mark.fault("SIGTERM under load", "in-flight finish; new ones go elsewhere; 0 failed behind the proxy")
 def test_a_server_that_is_told_to_stop_fails_no_request(two: Stack, seen: Seen) -> None:
     """Traffic moves and the signal comes at once: what is in flight there takes its time and is answered."""
-    two.plane.router.apply(Traffic("a"))
+    two.target.router.apply(Traffic("a"))
     two.plant("a", slow_ms=1000 * SLOW_S)
     leader = processes.find(two.home, process_name("a"))
     assert leader is not None
     load = OpenLoop(two.ports.edge, two.ask, rate=40)
     load.start()
     time.sleep(0.7)
-    two.plane.router.apply(Traffic("b"))
+    two.target.router.apply(Traffic("b"))
     leader.terminate()
     moved = time.perf_counter()
     leader.wait(60)

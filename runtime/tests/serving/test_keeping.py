@@ -35,9 +35,9 @@ def test_a_server_starts_compiled_when_training_has_left_the_object(
 ) -> None:
     release = train(served_home, patient_design, problem, 41)
     compile_engine(Path(release.model_dir), release.model_digest, served_home)
-    keeper, put = keep(served_home, patient_design, problem, release)
-    keeper.stop()
-    assert (put, keeper.why) == (["lleaves"], "")
+    loader, put = keep(served_home, patient_design, problem, release)
+    loader.stop()
+    assert (put, loader.not_ready_reason) == (["lleaves"], "")
 
 
 @pytest.mark.fault("Wrong model (feature list, schema, metric)", "refused by its signature, never ready")
@@ -48,10 +48,10 @@ def test_a_model_of_another_project_is_refused(
     folder = served_home.models / "foreign"
     digest = bundled(folder, boosted())
     release = Release(release_id=1, model_version=9, model_dir=str(folder), model_digest=digest)
-    keeper, put = keep(served_home, patient_design, problem, release)
-    keeper.stop()
-    seen(keeper.why)
-    assert put == [] and "trained for other features" in keeper.why
+    loader, put = keep(served_home, patient_design, problem, release)
+    loader.stop()
+    seen(loader.not_ready_reason)
+    assert put == [] and "trained for other features" in loader.not_ready_reason
 
 
 def test_an_error_that_nobody_foresaw_is_not_the_last_try(
@@ -71,7 +71,7 @@ def test_an_error_that_nobody_foresaw_is_not_the_last_try(
     monkeypatch.setattr(model_loader, "load_model", load)
     monkeypatch.setattr(model_loader, "fetch_bundle", lambda *_: None)
     monkeypatch.setattr(model_loader, "RETRY_S", 0.01)
-    keeper, put = keep(served_home, design, problem, release)
+    loader, put = keep(served_home, design, problem, release)
     assert within(60, lambda: len(put) > 0)
-    keeper.stop()
-    assert keeper.why == ""
+    loader.stop()
+    assert loader.not_ready_reason == ""

@@ -92,7 +92,7 @@ def plant(server: Server, **faults: object) -> None:
 
 
 def test_planted_faults_and_metrics_are_of_all_workers(server: Server) -> None:
-    """Whoever took the wish, both are sick with the next request; both count into one exposition."""
+    """Whoever took the spec, both are sick with the next request; both count into one exposition."""
     assert len(server.workers) == WORKERS
     assert server.metrics()['mlsd_model{engine="lightgbm",model_version="7",release="17"}'] == 2
     plant(server, error=True)

@@ -63,7 +63,7 @@ def test_a_silent_store_ends_at_the_deadline_and_is_let_go() -> None:
         assert store.asked[0].cancelled()
         started = time.perf_counter()
         with pytest.raises(TimeoutError):
-            await UserStore(store, 60_000, breaker()).begin(1, most_s=0.001)
+            await UserStore(store, 60_000, breaker()).begin(1, max_s=0.001)
         assert time.perf_counter() - started < 10
         store.silent, store.answer = False, ROW
         assert await users.begin(1) is ROW

@@ -49,7 +49,7 @@ class ListedModels:
     def folder(self, release: Release) -> Path:
         return Path("/nowhere") / str(release.model_version)
 
-    def at_hand(self, release: Release) -> bool:
+    def is_cached(self, release: Release) -> bool:
         return True
 
     def mirror(self, ledger: Ledger, keep: int, refused: int | None) -> str:
@@ -75,7 +75,7 @@ class Miniature:
         return Ledger(self.home.releases_db)
 
     @property
-    def plane(self) -> LocalTarget:
+    def target(self) -> LocalTarget:
         return LocalTarget(self.design, self.home, self.ports, self._launch)
 
     def _launch(self, slot: Slot, port: int, release: Release, allow_faults: bool) -> tuple[list[str], dict[str, str]]:
@@ -92,7 +92,7 @@ class Miniature:
     def up(self) -> None:
         if newest(self.home) is None:
             trained(self.home)
-        stack.start(self.design, self.home, self.plane, self.models, [])
+        stack.start(self.design, self.home, self.target, self.models, [])
 
     def rank(self, user: str | None = None) -> httpx.Response:
         with httpx.Client(trust_env=False, timeout=10) as client:

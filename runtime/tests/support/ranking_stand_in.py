@@ -24,7 +24,7 @@ class Model(BaseHTTPRequestHandler):
     seen = 0
     frozen_until = 0.0
     times: ClassVar[deque[float]] = deque()
-    lanes: ClassVar[threading.Semaphore] = threading.Semaphore(1000)
+    pool: ClassVar[threading.Semaphore] = threading.Semaphore(1000)
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
@@ -38,7 +38,7 @@ class Model(BaseHTTPRequestHandler):
             refused = len(self.times) >= self.most_a_second
             if not refused:
                 self.times.append(now)
-        with self.lanes:
+        with self.pool:
             time.sleep(max(0.0, self.frozen_until - now) + (0 if refused else self.slow_s))
         status = 429 if refused else 200
         self.send_response(status if self.headers["x-user-id"] == "7" else 400)
@@ -62,10 +62,10 @@ class Server(ThreadingHTTPServer):
 
 @contextmanager
 def serving(
-    *, port: int = 0, stalls: bool = False, slow_s: float = 0.0, most: int = 10**9, lanes: int = 1000
+    *, port: int = 0, stalls: bool = False, slow_s: float = 0.0, most: int = 10**9, pool: int = 1000
 ) -> Iterator[str]:
     Model.stalls, Model.slow_s, Model.most_a_second = stalls, slow_s, most
-    Model.lanes = threading.Semaphore(lanes)
+    Model.pool = threading.Semaphore(pool)
     Model.seen, Model.frozen_until = 0, 0.0
     server = Server(("127.0.0.1", port), Model)
     thread = threading.Thread(target=server.serve_forever)

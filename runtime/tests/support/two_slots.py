@@ -37,7 +37,7 @@ class Stack:
     """Release 1 in slot a is champion, release 2 runs in slot b; Envoy is in front of them."""
 
     home: Home
-    plane: LocalTarget
+    target: LocalTarget
     design: Design
     ports: Ports
     asked: list[bytes]

@@ -65,7 +65,7 @@ def _choose(models: Models, champion: Release, version: int | None, fault: Fault
 def run_release(
     design: Design,
     home: Home,
-    plane: DeploymentTarget,
+    target: DeploymentTarget,
     models: Models,
     *,
     version: int | None = None,
@@ -76,7 +76,7 @@ def run_release(
     Args:
         design: steps and gates.
         home: ledger and feature log.
-        plane: where it runs.
+        target: where it runs.
         models: where the model comes from.
         version: default the challenger.
         fault: plant one in the candidate: `invert` (scores) from shadow on, `slow` (answers) from canary on.
@@ -86,14 +86,14 @@ def run_release(
     """
     with exclusive(home):
         ledger = Ledger(home.releases_db)
-        recover(ledger, plane)
-        champion = live_slot(ledger, plane)
+        recover(ledger, target)
+        champion = live_slot(ledger, target)
         planted = cast("Fault | None", fault)
         model = models.describe(_choose(models, champion, version, planted))
         reason = f"model version {model.version}" + (f", planted fault: {fault}" if fault else "")
         candidate = ledger.add(model, design.digest, ACTOR, reason)
         timeline = Timeline(champion.id, candidate.id)
-        rollout = Rollout(design, home, plane, ledger, champion, candidate, planted, timeline)
+        rollout = Rollout(design, home, target, ledger, champion, candidate, planted, timeline)
         timeline.note(Traffic(cast("Slot", champion.slot)), "candidate")
         _go_safely(rollout)
         refused = model.version if outcome.refused(rollout.seen) and not fault else None

@@ -29,38 +29,38 @@ def _end_rollouts(ledger: Ledger, reason: str) -> None:
             ledger.move(release.id, cast("Stage", release.stage), "rejected", ACTOR, reason)
 
 
-def _ready(ledger: Ledger, plane: DeploymentTarget, champion: Release, target: Release) -> bool:
-    """Make the target run beside the champion; True if it was still warm."""
-    if target.slot and plane.runs(cast("Slot", target.slot)):
+def _ready(ledger: Ledger, target: DeploymentTarget, champion: Release, previous: Release) -> bool:
+    """Make a previous release run beside the champion; True if it was still warm."""
+    if previous.slot and target.runs(cast("Slot", previous.slot)):
         return True
     slot = other(cast("Slot", champion.slot))
-    plane.stop(slot)
-    ledger.place(target.id, slot)
-    plane.start(slot, target, allow_faults=False)
+    target.stop(slot)
+    ledger.place(previous.id, slot)
+    target.start(slot, previous, allow_faults=False)
     return False
 
 
 def _first_ready(
-    ledger: Ledger, plane: DeploymentTarget, champion: Release, keep: int
+    ledger: Ledger, target: DeploymentTarget, champion: Release, keep: int
 ) -> tuple[Release, bool, list[str]]:
     """The newest previous release that runs or can be started; what is wrong with those that cannot."""
     problems: list[str] = []
-    for target in ledger.previous(keep):
+    for previous in ledger.previous(keep):
         try:
-            warm = _ready(ledger, plane, champion, target)
+            warm = _ready(ledger, target, champion, previous)
         except (UserError, OSError) as error:
-            problems.append(f"release {target.id}: {str(error).splitlines()[0]}")
+            problems.append(f"release {previous.id}: {str(error).splitlines()[0]}")
             continue
-        return ledger.get(target.id), warm, problems
+        return ledger.get(previous.id), warm, problems
     raise UserError("; ".join(["nothing to go back to", *problems]) + "; the champion keeps serving")
 
 
-def _in_time(target: Release, seconds: float, most: float) -> Check:
-    name = f"all traffic on release {target.id}"
+def _in_time(previous: Release, seconds: float, most: float) -> Check:
+    name = f"all traffic on release {previous.id}"
     return Check(name=name, designed=f"<= {most:g} s", measured=f"{seconds:.2f} s", passed=seconds <= most)
 
 
-def run(design: Design, home: Home, plane: DeploymentTarget, models: Models, *, reason: str) -> StepResult:
+def run(design: Design, home: Home, target: DeploymentTarget, models: Models, *, reason: str) -> StepResult:
     """All traffic to the previous release; a rollout under way is ended first.
 
     Raises:
@@ -75,23 +75,25 @@ def run(design: Design, home: Home, plane: DeploymentTarget, models: Models, *, 
         raise UserError("nothing to go back to: no release was champion before; the champion keeps serving")
     _end_rollouts(ledger, f"rollback: {reason}")
     with exclusive(home, WAIT_S):
-        recover(ledger, plane)
-        champion = live_slot(ledger, plane)
-        target, warm, problems = _first_ready(ledger, plane, champion, keep)
-        ledger.roll_back(champion.id, target.id, ACTOR, reason)
-        plane.router.apply(Traffic(cast("Slot", target.slot)))
+        recover(ledger, target)
+        champion = live_slot(ledger, target)
+        previous, warm, problems = _first_ready(ledger, target, champion, keep)
+        ledger.roll_back(champion.id, previous.id, ACTOR, reason)
+        target.router.apply(Traffic(cast("Slot", previous.slot)))
         seconds = time.monotonic() - began
-        plane.stop(cast("Slot", champion.slot))
+        target.stop(cast("Slot", champion.slot))
         ledger.place(champion.id, None)
         aliases = models.mirror(ledger, keep, None)
     most = design.delivery.gates.max_seconds_to_safe + (0.0 if warm else COLD_START_S)
     return StepResult(
         step="rollback",
-        summary=f"release {target.id} (model {target.model_version}) serves instead of release {champion.id}: {reason}",
-        checks=[_in_time(target, seconds, most)],
+        summary=(
+            f"release {previous.id} (model {previous.model_version}) serves instead of release {champion.id}: {reason}"
+        ),
+        checks=[_in_time(previous, seconds, most)],
         details={
             "from": champion.id,
-            "to": target.id,
+            "to": previous.id,
             "reason": reason,
             "seconds": seconds,
             "warm": warm,

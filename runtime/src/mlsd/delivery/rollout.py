@@ -35,7 +35,7 @@ class Rollout:
 
     design: Design
     home: Home
-    plane: DeploymentTarget
+    target: DeploymentTarget
     ledger: Ledger
     champion: Release
     candidate: Release
@@ -51,7 +51,7 @@ class Rollout:
         return other(cast("Slot", self.champion.slot))
 
     def _apply(self, traffic: Traffic) -> None:
-        self.plane.router.apply(traffic)
+        self.target.router.apply(traffic)
         self.timeline.note(traffic, self.stage)
 
     def _traffic(self, step: Step) -> Traffic:
@@ -70,9 +70,9 @@ class Rollout:
             self.ledger.move(self.candidate.id, before, step.stage, ACTOR, f"begins {step}")
             self.stage = step.stage
             if (step.stage, self.fault) == ("shadow", "invert"):
-                self.plane.plant(self.slot, invert=True)
+                self.target.plant(self.slot, invert=True)
             if (step.stage, self.fault) == ("canary", "slow"):
-                self.plane.plant(self.slot, slow_ms=SLOW_FACTOR * self.design.latency.service_ms)
+                self.target.plant(self.slot, slow_ms=SLOW_FACTOR * self.design.latency.service_ms)
 
     def start(self) -> None:
         """Start the candidate in the free slot; what ran there has no traffic and goes.
@@ -80,15 +80,15 @@ class Rollout:
         Raises:
             UserError: it did not become ready.
         """
-        self.plane.stop(self.slot)
+        self.target.stop(self.slot)
         self.ledger.place(self.candidate.id, self.slot)
-        self.plane.start(self.slot, self.candidate, allow_faults=self.fault is not None)
+        self.target.start(self.slot, self.candidate, allow_faults=self.fault is not None)
 
     def climb(self) -> bool:
         """Take every step; stop at the first that does not pass."""
         since = clock.now()
         comparison = Comparison(self.home.feature_log, self.champion.id, self.candidate.id, since)
-        watch = AnalysisRun(self.design, self.plane, other(self.slot), comparison)
+        watch = AnalysisRun(self.design, self.target, other(self.slot), comparison)
         for step in steps(self.design.delivery):
             self._enter(step)
             before = watch.answers()
@@ -116,6 +116,6 @@ class Rollout:
             before = cast("Literal['candidate', 'shadow', 'canary']", found)
             self.ledger.move(self.candidate.id, before, "rejected", ACTOR, reason)
         if champion.slot != self.slot:
-            self.plane.stop(self.slot)
+            self.target.stop(self.slot)
             self.ledger.place(self.candidate.id, None)
         LOGGER.info("release %d: rejected: %s", self.candidate.id, reason)

@@ -28,7 +28,7 @@ def item_rows(snapshot: Snapshot, ids: NDArray[np.int64], problem: Problem) -> t
     return np.where(known[:, None], rows, problem.item_defaults).astype(np.float32), False
 
 
-def most_bytes(design: Design) -> float:
+def max_bytes(design: Design) -> float:
     """How large a snapshot may be: with two of them in each worker, while one is swapped in, half a replica is left."""
     return design.capacity.replica_memory_mib * MIB / 2 / (2 * design.serving.workers)
 
@@ -36,18 +36,18 @@ def most_bytes(design: Design) -> float:
 class ItemStore:
     """The snapshot in use, swapped when a newer one can be had."""
 
-    def __init__(self, home: Home, problem: Problem, most_bytes: float = math.inf) -> None:
+    def __init__(self, home: Home, problem: Problem, max_bytes: float = math.inf) -> None:
         """Load the current snapshot.
 
         Args:
             home: the state folder.
             problem: whose item columns they are.
-            most_bytes: a larger snapshot is refused; while one replaces another there are two.
+            max_bytes: a larger snapshot is refused; while one replaces another there are two.
 
         Raises:
             UserError: there is none, it is too large or damaged, or its columns are not the problem's.
         """
-        self._home, self._problem, self._most_bytes = home, problem, most_bytes
+        self._home, self._problem, self._max_bytes = home, problem, max_bytes
         self._refused = Backoff()
         self.snapshot = self._load()
         poll(self._look, POLL_S, LOGGER, self._stays)
@@ -57,8 +57,8 @@ class ItemStore:
 
     def _load(self) -> Snapshot:
         started, folder = time.perf_counter(), self._home.snapshots / current_version(self._home)
-        if (bytes_ := size(folder)) > self._most_bytes:
-            found, most = bytes_ / MIB, self._most_bytes / MIB
+        if (bytes_ := size(folder)) > self._max_bytes:
+            found, most = bytes_ / MIB, self._max_bytes / MIB
             raise UserError(f"snapshot {folder.name}: found {found:.1f} MiB, expected at most {most:.1f}")
         snapshot = Snapshot.load(folder, in_memory=True).only(self._problem.item_columns)
         took, held = time.perf_counter() - started, snapshot.nbytes / MIB

@@ -11,10 +11,10 @@ from mlsd.features.online_stores.base import AHEAD, UserRow
 from mlsd.problem.problem import Problem
 
 
-def _mistrusted(written: datetime | None, most_h: float, now: datetime) -> str | None:
+def _mistrusted(written: datetime | None, max_h: float, now: datetime) -> str | None:
     if written is None:
         return None
-    if now - written > timedelta(hours=most_h):
+    if now - written > timedelta(hours=max_h):
         return "stale"
     return "future" if written - now > AHEAD else None
 

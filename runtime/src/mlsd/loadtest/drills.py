@@ -74,29 +74,29 @@ def _not_slower(found: DrillOutcome) -> Check:
 class Swapper:
     """Moves the traffic from slot to slot; the ledger always knows where the champion runs."""
 
-    plane: DeploymentTarget
+    target: DeploymentTarget
     ledger: Ledger
     slot: Slot
 
     def swap(self, release: Release) -> None:
         """Start this release in the other slot, send everyone there, end the one before."""
-        target = other(self.slot)
-        self.plane.stop(target)
-        self.plane.start(target, release, allow_faults=False)
+        free = other(self.slot)
+        self.target.stop(free)
+        self.target.start(free, release, allow_faults=False)
         if release.stage == "champion":
-            self.ledger.place(release.id, target)
-        self.plane.router.apply(Traffic(target))
-        self.plane.stop(self.slot)
-        self.slot = target
+            self.ledger.place(release.id, free)
+        self.target.router.apply(Traffic(free))
+        self.target.stop(self.slot)
+        self.slot = free
 
     def back(self, champion: Release) -> None:
         """After a swap that was cut short: the champion runs where the ledger has it, and everyone is sent there."""
         slot = cast("Slot", self.ledger.get(champion.id).slot)
         try:
-            if not self.plane.runs(slot):
-                self.plane.start(slot, champion, allow_faults=False)
-            self.plane.router.apply(Traffic(slot))
-            self.plane.stop(other(slot))
+            if not self.target.runs(slot):
+                self.target.start(slot, champion, allow_faults=False)
+            self.target.router.apply(Traffic(slot))
+            self.target.stop(other(slot))
         except UserError as error:
             LOGGER.error("the champion is not back in slot %s, run `mlsd up`: %s", slot, error)
 
@@ -116,7 +116,7 @@ def _swap_all(drill: Drill, mover: Swapper, pair: list[Release], requests: int, 
 def swap(
     design: Design,
     home: Home,
-    plane: DeploymentTarget,
+    target: DeploymentTarget,
     *,
     requests: int = 10_000,
     rps: float | None = None,
@@ -127,7 +127,7 @@ def swap(
     Args:
         design: the rate, when none is given.
         home: the state folder of a running stack.
-        plane: its slots and edge.
+        target: its slots and edge.
         requests: at least so many are sent.
         rps: arrivals per second.
         swaps: at least so many, rounded up to an even number.
@@ -139,10 +139,10 @@ def swap(
     if requests / rate > MAX_S:
         raise UserError(f"rps: found {rate:g}, expected {requests / MAX_S:.1f} or more for {requests} requests")
     with exclusive(home):
-        champion = live_slot(ledger, plane)
+        champion = live_slot(ledger, target)
         previous = ledger.previous(1)
         pair = [previous[0] if previous else champion, champion]
-        mover = Swapper(plane, ledger, cast("Slot", champion.slot))
+        mover = Swapper(target, ledger, cast("Slot", champion.slot))
         drill = Drill(design, home, rate)
         try:
             done = _swap_all(drill, mover, pair, requests, swaps)
@@ -167,10 +167,10 @@ def run(design: Design, home: Home, what: str, rps: float | None = None) -> Step
     Raises:
         UserError: no champion is serving.
     """
-    plane, _ = local_target(design, home, ports_of(home))
+    target, _ = local_target(design, home, ports_of(home))
     if what == "swap":
-        return swap(design, home, plane, rps=rps)
-    return hit(design, home, plane, signal.SIGKILL if what == "kill" else signal.SIGTERM, rps=rps)
+        return swap(design, home, target, rps=rps)
+    return hit(design, home, target, signal.SIGKILL if what == "kill" else signal.SIGTERM, rps=rps)
 
 
 def busiest(home: Home) -> psutil.Process:
@@ -187,7 +187,7 @@ def busiest(home: Home) -> psutil.Process:
 
 
 def hit(
-    design: Design, home: Home, plane: DeploymentTarget, sign: signal.Signals, *, rps: float | None = None
+    design: Design, home: Home, target: DeploymentTarget, sign: signal.Signals, *, rps: float | None = None
 ) -> StepResult:
     """Send a signal to the busiest worker of the champion under load; the supervisor puts another one in its place.
 
@@ -197,7 +197,7 @@ def hit(
         UserError: no champion is serving, or no worker came back in time.
     """
     rate = float(rps or design.load_test.rps)
-    live_slot(Ledger(home.releases_db), plane)
+    live_slot(Ledger(home.releases_db), target)
     drill = Drill(design, home, rate)
     try:
         drill.steady(WARMUP_S + AFTER_S)

@@ -66,53 +66,53 @@ def _length(design: Design, shape: Shape) -> float:
     return {"steady": usual, "spike": max(usual, SHORTEST_SPIKE_S), "soak": SOAK_S}[shape]
 
 
-def _once(design: Design, home: Home, wish: LoadTestSpec) -> Run:
+def _once(design: Design, home: Home, spec: LoadTestSpec) -> Run:
     before, speed = CpuReading.take(home), MachineSpeed.measure()
     with UsageMeter(home) as watch:
-        pattern = Pattern(design.load_test.warmup_s, wish.spike)
+        pattern = Pattern(design.load_test.warmup_s, spec.spike)
         sent = sender.start(
-            design, home, seconds=wish.seconds, rps=wish.rps, pattern=pattern, shifted=wish.shifted
+            design, home, seconds=spec.seconds, rps=spec.rps, pattern=pattern, shifted=spec.shifted
         ).wait()
     others = cpu_contention(before, CpuReading.take(home))
     return Run(sent, others, speed.worse(MachineSpeed.measure()), watch)
 
 
-def _verdict(design: Design, home: Home, wish: LoadTestSpec, run: Run) -> list[Check]:
-    if wish.spike:
-        found = load_checks.spike_checks(design, run.sent, wish.spike, wish.rps)
-    elif wish.shape == "soak":
+def _verdict(design: Design, home: Home, spec: LoadTestSpec, run: Run) -> list[Check]:
+    if spec.spike:
+        found = load_checks.spike_checks(design, run.sent, spec.spike, spec.rps)
+    elif spec.shape == "soak":
         found = load_checks.soak_checks(design, run.sent, run.watch)
     else:
         found = load_checks.checks(design, run.sent)
-    now = _as_baseline(design, wish, run)
-    before = None if wish.shifted or wish.anew else baseline.stored(home, now)
+    now = _as_baseline(design, spec, run)
+    before = None if spec.shifted or spec.anew else baseline.stored(home, now)
     found += [baseline.check(before, now, design.load_test.max_regression)] if before else []
     lagged = run.sent.lag.p99_ms > design.load_test.max_client_lag_ms
     return doubted(found) if lagged or run.others > QUIET else found
 
 
-def _as_baseline(design: Design, wish: LoadTestSpec, run: Run) -> baseline.Baseline:
-    return baseline.of(design, run.sent, wish.shape, wish.rps, (run.speed, run.others))
+def _as_baseline(design: Design, spec: LoadTestSpec, run: Run) -> baseline.Baseline:
+    return baseline.of(design, run.sent, spec.shape, spec.rps, (run.speed, run.others))
 
 
-def _measured(design: Design, home: Home, wish: LoadTestSpec) -> tuple[Run, list[Check]]:
+def _measured(design: Design, home: Home, spec: LoadTestSpec) -> tuple[Run, list[Check]]:
     """The run and its verdict; one that other work or a late client made inconclusive is measured again."""
-    tries = 1 if wish.shape == "soak" else TRIES
+    tries = 1 if spec.shape == "soak" else TRIES
     for attempt in range(1, tries + 1):
-        run = _once(design, home, wish)
-        found = _verdict(design, home, wish, run)
+        run = _once(design, home, spec)
+        found = _verdict(design, home, spec, run)
         if overall(check.verdict for check in found) != "inconclusive":
             break
         LOGGER.info("load: run %d of %d inconclusive, other work took %.0f %%", attempt, tries, 100 * run.others)
     return run, found
 
 
-def _keep_baseline(design: Design, home: Home, wish: LoadTestSpec, run: Run, found: list[Check]) -> str:
+def _keep_baseline(design: Design, home: Home, spec: LoadTestSpec, run: Run, found: list[Check]) -> str:
     """The first passing run is the baseline of those to come; what was done about it, in words."""
-    now = _as_baseline(design, wish, run)
-    if wish.shifted or not run.sent.total.count:
+    now = _as_baseline(design, spec, run)
+    if spec.shifted or not run.sent.total.count:
         return ""
-    if wish.anew or (baseline.stored(home, now) is None and all(check.passed for check in found)):
+    if spec.anew or (baseline.stored(home, now) is None and all(check.passed for check in found)):
         baseline.save(home, now)
         return f"; p99 {now.p99_ms:.1f} ms is the baseline from now on"
     return ""
@@ -145,39 +145,39 @@ def run(
     """
     test, length = design.load_test, seconds or _length(design, shape)
     spike = _spike(length, test.spike_factor) if shape == "spike" else None
-    wish = LoadTestSpec(shape, length, float(rps or test.rps), shifted, spike, save_baseline)
-    found, verdict = _measured(design, home, wish)
-    kept = _keep_baseline(design, home, wish, found, verdict)
+    spec = LoadTestSpec(shape, length, float(rps or test.rps), shifted, spike, save_baseline)
+    found, verdict = _measured(design, home, spec)
+    kept = _keep_baseline(design, home, spec, found, verdict)
     return StepResult(
-        step=wish.step,
-        summary=_words(design, wish, found) + kept,
+        step=spec.step,
+        summary=_words(design, spec, found) + kept,
         checks=verdict,
-        details=_details(wish, found),
+        details=_details(spec, found),
         at=clock.now(),
     )
 
 
-def _words(design: Design, wish: LoadTestSpec, found: Run) -> str:
+def _words(design: Design, spec: LoadTestSpec, found: Run) -> str:
     sent, total = found.sent, found.sent.total
-    spike = f", {wish.spike.factor:g} times that in the middle third" if wish.spike else ""
+    spike = f", {spec.spike.factor:g} times that in the middle third" if spec.spike else ""
     refused = f", {sent.shed} refused" if sent.shed else ""
     return (
-        f"{sent.sent} requests of up to {design.scale.candidates} candidates at {wish.rps:g}/s{spike}, open loop: "
+        f"{sent.sent} requests of up to {design.scale.candidates} candidates at {spec.rps:g}/s{spike}, open loop: "
         f"p50 {total.p50_ms:.1f} ms, p99 {total.p99_ms:.1f} ms, max {total.max_ms:.1f} ms, {sent.errors} errors"
         f"{refused}; other work on this machine took {found.others:.0%} of it"
     )
 
 
-def _details(wish: LoadTestSpec, found: Run) -> dict[str, JsonValue]:
+def _details(spec: LoadTestSpec, found: Run) -> dict[str, JsonValue]:
     content: dict[str, JsonValue] = json.loads(found.sent.model_dump_json())
     answered = max(found.sent.sent + found.sent.warmup, 1)
     spike: dict[str, JsonValue] | None = (
-        {"factor": wish.spike.factor, "from_s": wish.spike.start_s, "to_s": wish.spike.end_s} if wish.spike else None
+        {"factor": spec.spike.factor, "from_s": spec.spike.start_s, "to_s": spec.spike.end_s} if spec.spike else None
     )
     return content | {
-        "shape": wish.shape,
-        "rps": wish.rps,
-        "seconds": wish.seconds,
+        "shape": spec.shape,
+        "rps": spec.rps,
+        "seconds": spec.seconds,
         "spike": spike,
         "other_work": found.others,
         "speed": found.speed.model_dump(),

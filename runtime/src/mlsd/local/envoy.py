@@ -59,11 +59,11 @@ def _cluster(name: str, port: int, in_flight: int, waiting: int) -> dict[str, An
     }
 
 
-def _buffer(most_bytes: int) -> dict[str, Any]:
+def _buffer(max_bytes: int) -> dict[str, Any]:
     """A request goes on only when it is whole: slow senders wait here, not in one of the upstream's few places."""
     return {
         "name": "envoy.filters.http.buffer",
-        "typed_config": {"@type": f"{TYPES}.filters.http.buffer.v3.Buffer", "max_request_bytes": most_bytes},
+        "typed_config": {"@type": f"{TYPES}.filters.http.buffer.v3.Buffer", "max_request_bytes": max_bytes},
     }
 
 
@@ -78,7 +78,7 @@ def _overflow() -> dict[str, Any]:
     }
 
 
-def _manager(folder: Path, timeout_s: float, most_bytes: int) -> dict[str, Any]:
+def _manager(folder: Path, timeout_s: float, max_bytes: int) -> dict[str, Any]:
     lua = Path(buckets.__file__).with_name("edge.lua").read_text(encoding="utf-8")
     watched = {"path": str(folder / "rds" / "routes.json"), "watched_directory": {"path": str(folder / "rds")}}
     return {
@@ -99,7 +99,7 @@ def _manager(folder: Path, timeout_s: float, most_bytes: int) -> dict[str, Any]:
             "config_source": {"resource_api_version": "V3", "path_config_source": watched},
         },
         "http_filters": [
-            _buffer(most_bytes),
+            _buffer(max_bytes),
             {
                 "name": "envoy.filters.http.lua",
                 "typed_config": {
@@ -121,8 +121,8 @@ def bootstrap(design: Design, folder: Path, ports: Ports) -> dict[str, Any]:
     edges = sorted({slow_edge_ms(design.latency.service_ms), *BASE_BUCKETS_MS})
     filters = [{"name": "envoy.filters.network.http_connection_manager"}]
     # A body just over the limit is refused by the model server, which says so in JSON.
-    most_bytes = 2 * 1024 * design.serving.max_body_kib
-    filters[0]["typed_config"] = _manager(folder, route_timeout_s(design), most_bytes)  # type: ignore[assignment]
+    max_bytes = 2 * 1024 * design.serving.max_body_kib
+    filters[0]["typed_config"] = _manager(folder, route_timeout_s(design), max_bytes)  # type: ignore[assignment]
     return {
         "node": {"id": design.name, "cluster": design.name},
         "admin": {"address": _address(ports.admin)},

@@ -14,16 +14,16 @@ def release(context: Context, version: int | None = None, fault: str | None = No
     A serving mode that lives on precomputed rankings gets the candidate's first: like is compared with like.
     """
     design, home = context.design, context.home
-    plane, models = local_target(design, home, ports_of(home))
+    target, models = local_target(design, home, ports_of(home))
     if design.serving_mode != "online":
         from mlsd.delivery.precompute import ensure
 
         ensure(context, version if version is not None else models.challenger())
-    return run_release(design, home, plane, models, version=version, fault=fault)
+    return run_release(design, home, target, models, version=version, fault=fault)
 
 
 def rollback(context: Context, reason: str) -> StepResult:
     """All traffic back to the previous release; see `mlsd.delivery.rollback.run`."""
     design, home = context.design, context.home
-    plane, models = local_target(design, home, ports_of(home))
-    return back.run(design, home, plane, models, reason=reason)
+    target, models = local_target(design, home, ports_of(home))
+    return back.run(design, home, target, models, reason=reason)

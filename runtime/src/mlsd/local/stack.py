@@ -59,19 +59,19 @@ def _start_hooks(home: Home, command: Sequence[str], ports: Ports) -> None:
         processes.start(home, HOOKS, command, env=env, ready_url=f"http://{HOST}:{ports.hooks}/livez", timeout_s=20)
 
 
-def _route(design: Design, home: Home, plane: DeploymentTarget, ports: Ports, slot: Slot) -> None:
+def _route(design: Design, home: Home, target: DeploymentTarget, ports: Ports, slot: Slot) -> None:
     """Everyone to this slot, through Envoy, which is started where it does not run."""
     if processes.find(home, envoy.NAME) is None:
         envoy.start(design, home, ports, Traffic(slot))
     else:
-        plane.router.apply(Traffic(slot))
+        target.router.apply(Traffic(slot))
 
 
-def _wait_for_edge(ports: Ports, most_s: float, *, fallback: bool) -> float:
+def _wait_for_edge(ports: Ports, max_s: float, *, fallback: bool) -> float:
     """Until the champion says through the edge that it is ready; with `fallback`, until it says anything."""
     began = time.monotonic()
     with httpx.Client(trust_env=False, timeout=1.0) as client:
-        while time.monotonic() - began < most_s:
+        while time.monotonic() - began < max_s:
             try:
                 answer = client.get(f"{ports.edge_url}{READY_PATH}")
                 if answer.is_success or (fallback and "x-envoy-upstream-service-time" in answer.headers):
@@ -79,16 +79,16 @@ def _wait_for_edge(ports: Ports, most_s: float, *, fallback: bool) -> float:
             except httpx.HTTPError:
                 pass
             time.sleep(0.02)
-    raise UserError(f"no answer within {most_s:g} s at {ports.edge_url}{READY_PATH}; see logs/ and `mlsd status`")
+    raise UserError(f"no answer within {max_s:g} s at {ports.edge_url}{READY_PATH}; see logs/ and `mlsd status`")
 
 
-def start(design: Design, home: Home, plane: DeploymentTarget, models: Models, hooks: Sequence[str]) -> StepResult:
+def start(design: Design, home: Home, target: DeploymentTarget, models: Models, hooks: Sequence[str]) -> StepResult:
     """Start what does not run yet; traffic is what the ledger says.
 
     Args:
         design: limits and the first release's digest.
         home: the state folder.
-        plane: starts the champion.
+        target: starts the champion.
         models: where the first release's model comes from.
         hooks: arguments of the hook server; empty for none.
 
@@ -102,16 +102,16 @@ def start(design: Design, home: Home, plane: DeploymentTarget, models: Models, h
         _require_free_ports(home, ports)
         record(home, ports)
         ledger = Ledger(home.releases_db)
-        recover(ledger, plane)
+        recover(ledger, target)
         champion = _champion(design, home, ledger, models)
         slot = cast("Slot", champion.slot)
         models.folder(champion)
-        fallback = not models.at_hand(champion)
-        loading = plane.runs(slot)  # perhaps: whoever started it may have been killed since
+        fallback = not models.is_cached(champion)
+        loading = target.runs(slot)  # perhaps: whoever started it may have been killed since
         try:
             if not loading:
-                plane.start(slot, champion, allow_faults=False, fallback=fallback)
-            _route(design, home, plane, ports, slot)
+                target.start(slot, champion, allow_faults=False, fallback=fallback)
+            _route(design, home, target, ports, slot)
             _wait_for_edge(ports, READY_S if loading else EDGE_S, fallback=fallback)
             _start_hooks(home, hooks, ports)
         except BaseException:
@@ -151,8 +151,8 @@ def up(context: Context) -> StepResult:
     ensure(context)
 
     ports = ports_of(home)
-    plane, models = local_target(design, home, ports)
-    return start(design, home, plane, models, command(ports.hooks))
+    target, models = local_target(design, home, ports)
+    return start(design, home, target, models, command(ports.hooks))
 
 
 def _quieten(ports: Ports) -> None:

@@ -1,4 +1,4 @@
-"""The plane of one machine: a model server process per slot, one Envoy in front of both."""
+"""The target of one machine: a model server process per slot, one Envoy in front of both."""
 
 import time
 from collections.abc import Callable
@@ -124,6 +124,6 @@ class LocalTarget:
 
 
 def local_target(design: Design, home: Home, ports: Ports) -> tuple[LocalTarget, RegistryModels]:
-    """The plane of this machine with the real model server, and the registry its models come from."""
+    """The target of this machine with the real model server, and the registry its models come from."""
     models = RegistryModels(design, home)
     return LocalTarget(design, home, ports, model_server(design, home, models)), models

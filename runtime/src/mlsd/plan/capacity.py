@@ -8,7 +8,7 @@ import numpy as np
 from mlsd.core.errors import UserError
 from mlsd.design.design import Design
 from mlsd.plan.load_curve import LoadCurve
-from mlsd.plan.queueing import Service, load, most_rps, quantile_ms
+from mlsd.plan.queueing import Service, load, max_rps, quantile_ms
 
 MIN_MS = 0.01
 
@@ -20,7 +20,7 @@ class Need:
     replicas: int
     servers: int
     busy_ms: float
-    most_rps: float
+    max_rps: float
     rps: float
     load: float
     p99_ms: float
@@ -94,7 +94,7 @@ def need(design: Design, curve: LoadCurve) -> Need:
     """
     service, servers = replica(design, curve)
     budget, peak = design.latency.service_ms, design.scale.peak_rps
-    most = most_rps(service, servers, budget, design.capacity.load)
+    most = max_rps(service, servers, budget, design.capacity.load)
     if not most:
         found = f"{quantile_ms(service, servers, 0.0):.0f} ms"
         raise UserError(f"latency: found a p99 of {found} with one request at a time, expected at most {budget:g} ms")
@@ -104,7 +104,7 @@ def need(design: Design, curve: LoadCurve) -> Need:
         replicas=carrying + 1,
         servers=servers,
         busy_ms=service.busy_ms,
-        most_rps=most,
+        max_rps=most,
         rps=rate,
         load=load(service, servers, rate),
         p99_ms=quantile_ms(service, servers, rate),

@@ -45,7 +45,7 @@ def _text(design: Design, curve: LoadCurve, found: Need, predicted: list[Predict
         f"model         {FORMULA}",
         "  rate/s  load   p99 by the model   seen   difference",
         *rows,
-        f"a replica     {found.servers} servers, busy {found.busy_ms:.2f} ms a request: {found.most_rps:.0f} rps",
+        f"a replica     {found.servers} servers, busy {found.busy_ms:.2f} ms a request: {found.max_rps:.0f} rps",
         f"              at p99 <= {budget:g} ms and at most {size.load:.0%} load",
         f"replicas      {found.replicas}: {found.formula} (assumed before: {assumed(design).replicas})",
         f"at the peak   {found.rps:.0f} rps each, load {found.load:.0%}, p99 {found.p99_ms:.1f} ms",

@@ -86,7 +86,7 @@ def _later(times: NDArray[np.float64], t: float, waiting: float, scale: float, l
     return float(np.mean(np.where(left < 0.0, 1.0, beyond)))
 
 
-def most_rps(service: Service, servers: int, budget_ms: float, highest_load: float) -> float:
+def max_rps(service: Service, servers: int, budget_ms: float, highest_load: float) -> float:
     """The highest rate at which p99 keeps the budget and the servers are not busier than `highest_load`.
 
     Returns:

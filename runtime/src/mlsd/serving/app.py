@@ -52,7 +52,7 @@ class App(Starlette):
         """
         if self.ready:
             return
-        why = self.runtime.keeper.why if self.runtime is not None else "no release; the log says why"
+        why = self.runtime.loader.not_ready_reason if self.runtime is not None else "no release; the log says why"
         raise HTTPException(503, "shutting down" if self.leaving else why or "loading the model")
 
     def serve(self, runtime: Runtime | None) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mlsd.core.errors import UserError
 from mlsd.core.home import find_home
 from mlsd.design.design import Design, load_design
-from mlsd.features.items import ItemStore, most_bytes
+from mlsd.features.items import ItemStore, max_bytes
 from mlsd.models.release import SLOT, Release, release_from_env, workers
 from mlsd.models.scoring import Bundle
 from mlsd.prediction_log.pseudonyms import pseudonyms
@@ -44,7 +44,7 @@ class Runtime:
     design: Design
     release: Release
     ranker: Ranker
-    keeper: ModelLoader
+    loader: ModelLoader
     metrics: Metrics
     log: FeatureLog
     access: AccessLog
@@ -52,7 +52,7 @@ class Runtime:
     faults: FaultBoard
     admission: Admission
     cache: AnswerCache
-    lanes: WorkerPool
+    pool: WorkerPool
     balancer: ConnectionBalancer | None
 
     @property
@@ -66,7 +66,7 @@ class Runtime:
 
     def close(self) -> None:
         """Write down what waits; called once the last answer has left."""
-        self.keeper.stop()
+        self.loader.stop()
         self.log.close()
         self.access.close()
         if self.tracer is not None:
@@ -88,31 +88,31 @@ def _assemble(context: Context) -> Runtime:
     reserve()
     access_log.forget_dead_processes(home.logs, slot)
     release, metrics, faults = release_from_env(), Metrics(design), FaultBoard.of(home)
-    items = ItemStore(home, problem, most_bytes(design))
+    items = ItemStore(home, problem, max_bytes(design))
     users = open_users(context, metrics.breaker)
-    ahead = PrecomputedRankings.of(context, items, release)
-    ranker = Ranker(design, problem, users, items, faults=faults, ahead=ahead)
+    precomputed = PrecomputedRankings.of(context, items, release)
+    ranker = Ranker(design, problem, users, items, faults=faults, precomputed=precomputed)
     settings = design.serving.feature_log
     hashed = pseudonyms(home) if settings.hash_user_ids else None
-    lanes = WorkerPool(threads(design))
+    pool = WorkerPool(threads(design))
 
-    def put(bundle: Bundle) -> None:
-        ranker.put(bundle)
+    def set_model(bundle: Bundle) -> None:
+        ranker.set_model(bundle)
         metrics.model(bundle.engine, release.model_version, release.release_id)
 
     return Runtime(
         design=design,
         release=release,
         ranker=ranker,
-        keeper=ModelLoader(release, context, items.snapshot, put),
+        loader=ModelLoader(release, context, items.snapshot, set_model),
         metrics=metrics,
         log=FeatureLog(home.feature_log, slot, settings.queue, settings.retention_days, metrics.dropped, hashed),
         access=AccessLog(home.logs / f"access-{slot}-{os.getpid()}.jsonl"),
         tracer=tracer(design.name, release),
         faults=faults,
-        admission=Admission(design.serving.admission, lanes.threads),
+        admission=Admission(design.serving.admission, pool.threads),
         cache=AnswerCache(design.serving.popular_cache),
-        lanes=lanes,
+        pool=pool,
         balancer=join(home.run / f"workers-{slot}") if workers() > 1 else None,
     )
 

@@ -41,14 +41,14 @@ class StepAnalysis:
 class AnalysisRun:
     """Reads the gates of one rollout. The champion's answers since it began are the control."""
 
-    def __init__(self, design: Design, plane: DeploymentTarget, champion: Slot, comparison: Comparison) -> None:
+    def __init__(self, design: Design, target: DeploymentTarget, champion: Slot, comparison: Comparison) -> None:
         """Remember where the edge's counters stand."""
-        self._design, self._plane, self._champion, self._comparison = design, plane, champion, comparison
+        self._design, self._target, self._champion, self._comparison = design, target, champion, comparison
         self._began = self.answers()
 
     def answers(self) -> dict[str, Answers]:
         """The edge's counters now."""
-        return stats.read(self._plane.router, self._design.latency.service_ms)
+        return stats.read(self._target.router, self._design.latency.service_ms)
 
     def _service_gates(self, step: Step, before: dict[str, Answers]) -> list[Gate]:
         slot = other(self._champion)
@@ -56,14 +56,14 @@ class AnalysisRun:
         now = self.answers()
         seen = now[cluster].since(before[cluster])
         control = now[self._champion].since(self._began[self._champion])
-        limits, fewest = self._design.delivery.gates, step.min_requests
+        limits, minimum = self._design.delivery.gates, step.min_requests
         errors = (seen.errors, seen.total), (control.errors, control.total), limits.max_error_rate
         slow = (seen.slow, seen.total), (control.slow, control.total), limits.max_slow_rate
-        lives = self._plane.runs(slot)
+        lives = self._target.runs(slot)
         return [
             Gate("process", "runs", "runs" if lives else "ended", "pass" if lives else "fail", 1, bad=not lives),
-            share_gate("error rate", *errors, fewest),
-            share_gate("slow rate", *slow, fewest),
+            share_gate("error rate", *errors, minimum),
+            share_gate("slow rate", *slow, minimum),
         ]
 
     def _pair_gates(self, step: Step) -> list[Gate]:

@@ -39,7 +39,7 @@ def binomial_tail(bad: int, total: int, rate: float) -> float:
     return float(binom.sf(bad - 1, total, rate))
 
 
-def share_gate(name: str, answers: tuple[int, int], control: tuple[int, int], most: float, fewest: int) -> Gate:
+def share_gate(name: str, answers: tuple[int, int], control: tuple[int, int], most: float, minimum: int) -> Gate:
     """Share of bad answers: errors, or slow ones.
 
     Judged against what the design allows or what the champion shows in the same time, whichever is more: a stall of
@@ -51,7 +51,7 @@ def share_gate(name: str, answers: tuple[int, int], control: tuple[int, int], mo
         answers: bad and all answers of the candidate.
         control: bad and all answers of the champion meanwhile.
         most: allowed share.
-        fewest: answers that a pass needs.
+        minimum: answers that a pass needs.
     """
     bad, total = answers
     allowed = max(most, control[0] / control[1] if control[1] else 0.0)
@@ -59,18 +59,18 @@ def share_gate(name: str, answers: tuple[int, int], control: tuple[int, int], mo
     verdict: Verdict = "inconclusive"
     if bad >= MIN_BAD and chance < SURE:
         verdict = "fail"
-    elif total >= fewest and chance >= PERHAPS:
+    elif total >= minimum and chance >= PERHAPS:
         verdict = "pass"
     return Gate(name, f"<= {most:g}", f"{bad} of {total}", verdict, total, bad=bad > 0)
 
 
-def correlation_gate(correlations: Sequence[float], least: float, fewest: int) -> Gate:
+def correlation_gate(correlations: Sequence[float], least: float, minimum: int) -> Gate:
     """Mean Spearman correlation of the candidate's order with the champion's, over the same requests."""
     n = len(correlations)
     mean = float(np.mean(correlations)) if n else 0.0
     error = float(np.std(correlations, ddof=1)) / math.sqrt(n) if n > 1 else math.inf
     verdict: Verdict = "inconclusive"
-    if n >= fewest:
+    if n >= minimum:
         verdict = "pass" if mean >= least else "fail"
     elif n >= EARLY and mean + SIGMAS * error < least:
         verdict = "fail"
@@ -78,10 +78,10 @@ def correlation_gate(correlations: Sequence[float], least: float, fewest: int) -
     return Gate("rank correlation", f">= {least:g}", measured, verdict, n, bad=n > 0 and mean < least)
 
 
-def psi_gate(psi: float, pairs: int, most: float, fewest: int) -> Gate:
+def psi_gate(psi: float, pairs: int, most: float, minimum: int) -> Gate:
     """Population stability index of the candidate's scores against the champion's."""
     verdict: Verdict = "inconclusive"
-    if pairs >= fewest:
+    if pairs >= minimum:
         verdict = "pass" if psi <= most else "fail"
     elif pairs >= EARLY and psi > EARLY_PSI_FACTOR * most:
         verdict = "fail"

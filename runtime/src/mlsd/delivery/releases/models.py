@@ -26,7 +26,7 @@ class Models(Protocol):
     def folder(self, release: Release) -> Path:
         """Where a release's model lies; fetched if need and registry be."""
 
-    def at_hand(self, release: Release) -> bool:
+    def is_cached(self, release: Release) -> bool:
         """Whether a good copy of a release's model lies there; without one it answers with the popular items."""
 
     def mirror(self, ledger: Ledger, keep: int, refused: int | None) -> str:
@@ -82,7 +82,7 @@ class RegistryModels:
     def _place(self, release: Release) -> Path:
         return self._home.model_folder(release.model_version, release.model_digest)
 
-    def at_hand(self, release: Release) -> bool:
+    def is_cached(self, release: Release) -> bool:
         """A good copy serves whether the registry answers or not."""
         from mlsd.registry.registry import is_good
 
@@ -92,7 +92,7 @@ class RegistryModels:
         """The local copy; one that is missing or damaged is fetched, unless the registry does not give it in time."""
         from mlsd.registry.fetch import fetch_bundle
 
-        if release.model_version not in self._not_given and not self.at_hand(release):
+        if release.model_version not in self._not_given and not self.is_cached(release):
             try:
                 fetch_bundle(release.model_version, release.model_digest, FETCH_S)
             except UserError as error:

@@ -21,15 +21,15 @@ class Admission:
 
     def __init__(self, settings: Settings, threads: int) -> None:
         """No request waits yet."""
-        self._prune_s, self._most_s = settings.prune_queue_ms / 1e3, settings.max_queue_ms / 1e3
+        self._prune_s, self._max_s = settings.prune_queue_ms / 1e3, settings.max_queue_ms / 1e3
         self._threads = threads
         self._held_s = FIRST_GUESS_S
         self.inside = 0
 
     @property
-    def most_s(self) -> float:
+    def max_s(self) -> float:
         """The longest that a request may wait for its turn."""
-        return self._most_s
+        return self._max_s
 
     def wait_s(self) -> float:
         """How long a request that came now would wait for a thread."""
@@ -38,7 +38,7 @@ class Admission:
 
     def verdict(self, wait_s: float) -> AdmissionDecision:
         """For a request that will have waited so long."""
-        if wait_s > self._most_s:
+        if wait_s > self._max_s:
             return AdmissionDecision.SHED
         return AdmissionDecision.PRUNED if wait_s > self._prune_s else AdmissionDecision.FULL
 

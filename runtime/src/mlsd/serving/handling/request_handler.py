@@ -30,7 +30,7 @@ class RequestHandler:
         self._design = design = runtime.design
         hops, self._admission = design.latency.hops_ms, runtime.admission
         self._limit_s = {
-            "queue": runtime.admission.most_s,
+            "queue": runtime.admission.max_s,
             "features": hops.features / 1e3,
             "inference": hops.inference / 1e3,
             "post": hops.post / 1e3,
@@ -72,11 +72,11 @@ class RequestHandler:
         pressed = verdict is AdmissionDecision.PRUNED
         job.keep = self._design.serving.admission.prune_to if pressed else None
         look = own.cache.wanted(pressure=pressed)
-        if look or own.lanes.exhausted or not own.ranker.reads_here:
+        if look or own.pool.exhausted or not own.ranker.reads_here:
             request = job.request = self._parse(job.call)
             if look and self._answered_before(job, request):
                 return
-            if own.lanes.exhausted:
+            if own.pool.exhausted:
                 self._fall_back(job, request)
                 return
         self._queue(job)
@@ -100,7 +100,7 @@ class RequestHandler:
         ranker, request = self._own.ranker, job.request
         job.timer = loop.call_later(self._first_s, self._check, job)
         if request is None or ranker.reads_here:
-            self._own.lanes.submit(partial(self._work, job, loop))
+            self._own.pool.submit(partial(self._work, job, loop))
             return
         job.progress.enter("features")
         reading = asyncio.ensure_future(ranker.begin_read(request.user_id))
@@ -111,7 +111,7 @@ class RequestHandler:
             reading.exception()  # whoever needs the row asks again; nobody may need it
         job.read = reading.result
         job.progress.enter("queue")
-        self._own.lanes.submit(partial(self._work, job, loop))
+        self._own.pool.submit(partial(self._work, job, loop))
 
     def _work(self, job: InFlightRequest, loop: asyncio.AbstractEventLoop) -> bool:
         """In a ranking thread: the whole answer but for its first lines. False if it was given up meanwhile."""
@@ -179,7 +179,7 @@ class RequestHandler:
         self._left(job)
         own, hop = self._own, job.progress.hop
         if running:
-            own.lanes.abandon()
+            own.pool.abandon()
             own.metrics.stuck()
         if running and hop == "features":
             own.ranker.gave_up_reading()

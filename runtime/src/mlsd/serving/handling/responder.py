@@ -32,7 +32,7 @@ class Responder:
         self._own = runtime
         hops = runtime.design.latency.hops_ms
         shortest_s = min(hops.features, hops.inference, hops.post) / 1e3
-        self._shedding = DelayedRejections(HELD * runtime.admission.most_s, rest(shortest_s))
+        self._shedding = DelayedRejections(HELD * runtime.admission.max_s, rest(shortest_s))
 
     def rank(self, job: InFlightRequest, request: RankRequest, ranking: Ranking) -> None:
         """Send a ranking; it is counted and logged after its bytes have left."""
@@ -68,8 +68,8 @@ class Responder:
 
     def _shed(self, job: InFlightRequest, wait_s: float) -> None:
         self._own.metrics.shed()
-        most_ms = self._own.design.serving.admission.max_queue_ms
-        found = {"field": "queue", "found": f"{wait_s * 1e3:.0f} ms", "expected": f"at most {most_ms:g} ms"}
+        max_ms = self._own.design.serving.admission.max_queue_ms
+        found = {"field": "queue", "found": f"{wait_s * 1e3:.0f} ms", "expected": f"at most {max_ms:g} ms"}
         again = b"retry-after: %d\r\n" % max(math.ceil(wait_s), 1)
         send = partial(self.error, job.call, job.request_id, job.role, 429, found, again)
         self._shedding.add(job.call.arrived, send)

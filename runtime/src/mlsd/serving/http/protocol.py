@@ -74,7 +74,7 @@ class HttpProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._reject(400, "upgrade", "a wish for another protocol", "HTTP/1.1")
+            self._reject(400, "upgrade", "a request for another protocol", "HTTP/1.1")
         except httptools.HttpParserCallbackError:  # a fault of ours: whoever asked must not wait for ever
             LOGGER.exception("a request was not understood")
             self.transport.abort()

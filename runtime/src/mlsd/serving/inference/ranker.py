@@ -50,10 +50,16 @@ class Ranker:
         items: ItemStore,
         bundle: Bundle | None = None,
         faults: FaultBoard = NO_FAULTS,
-        ahead: PrecomputedRankings | None = None,
+        precomputed: PrecomputedRankings | None = None,
     ) -> None:
-        """`bundle` None answers with the popular items, until one is put; `ahead` has answers made before."""
-        self._problem, self._users, self._items, self._bundle, self._ahead = problem, users, items, bundle, ahead
+        """`bundle` None answers with the popular items, until one is put; `precomputed` has answers made before."""
+        self._problem, self._users, self._items, self._bundle, self._precomputed = (
+            problem,
+            users,
+            items,
+            bundle,
+            precomputed,
+        )
         self._max_age_h, self._when_stale = design.max_age_h, design.features.when_stale
         self._enough = design.serving.cold_start.min_interactions
         self._faults = faults
@@ -63,7 +69,7 @@ class Ranker:
         """The model in use."""
         return self._bundle
 
-    def put(self, bundle: Bundle) -> None:
+    def set_model(self, bundle: Bundle) -> None:
         """Score with this model from the next request on."""
         self._bundle = bundle
 
@@ -131,9 +137,9 @@ class Ranker:
 
     def _made(self, request: RankRequest, at: datetime) -> PrecomputedRun:
         """What was precomputed for this request; planted faults are of the scorer, so it has to score."""
-        if self._ahead is None:
+        if self._precomputed is None:
             return PrecomputedRun(request)
-        made = self._ahead.look_up(request, at)
+        made = self._precomputed.look_up(request, at)
         return made if self._faults.now() == HEALTHY else replace(made, answer=None)
 
     def _context(self, request: RankRequest, at: datetime) -> NDArray[np.float32]:

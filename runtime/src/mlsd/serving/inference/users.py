@@ -66,12 +66,12 @@ class UserStore:
         """Whether to call `read_here`, in the thread that ranks, rather than `begin`, in the event loop."""
         return isinstance(self._store, Blocking)
 
-    def begin(self, user_id: int, most_s: float | None = None) -> Awaitable[Row]:
+    def begin(self, user_id: int, max_s: float | None = None) -> Awaitable[Row]:
         """Start a read; the caller has the time until it awaits for work of its own.
 
         Args:
             user_id: whose values.
-            most_s: what is left of the request's own budget, where that is less than the hop's.
+            max_s: what is left of the request's own budget, where that is less than the hop's.
 
         Awaiting gives the stored values, None for an unknown user, and raises:
             TimeoutError: not read within the deadline, or too many reads are under way.
@@ -80,7 +80,7 @@ class UserStore:
         """
         if isinstance(self._store, Blocking):
             raise TypeError("a store that blocks is not read in the event loop")
-        within = self._deadline_s if most_s is None else max(min(most_s, self._deadline_s), 0.0)
+        within = self._deadline_s if max_s is None else max(min(max_s, self._deadline_s), 0.0)
         if not self._breaker.enter():
             return _refuse(CircuitOpenError())
         reading = self._store.begin(user_id)

@@ -27,19 +27,19 @@ NICENESS = 15  # of the compiler: answers come first
 
 
 class ModelLoader:
-    """One release's model; `put` is called with a bundle that has scored a batch, from this thread or another."""
+    """One release's model; `set_model` is called with a bundle that has scored a batch, from this thread or another."""
 
     def __init__(
         self,
         release: Release,
         context: Context,
         snapshot: Snapshot,
-        put: Callable[[Bundle], None],
+        set_model: Callable[[Bundle], None],
     ) -> None:
         """Load the model now if possible; whatever is left to do goes on in the background."""
-        self._release, self._context, self._snapshot, self._put = release, context, snapshot, put
+        self._release, self._context, self._snapshot, self._set_model = release, context, snapshot, set_model
         self._design, self._home = context.design, context.home
-        self.why = ""
+        self.not_ready_reason = ""
         """Why there is no model; empty once there is one."""
         self._stopped = threading.Event()
         bundle = self._try()
@@ -62,12 +62,12 @@ class ModelLoader:
             bundle = load_model(self._release, self._context, self._snapshot)
         except (ModelRefused, EngineUnavailable) as error:
             why = f"model refused: {error}".replace(f"{self._home.root}/", "")  # callers need not learn where it lies
-            if why != self.why:
+            if why != self.not_ready_reason:
                 LOGGER.error("model refused: %s; release %d is not ready", error, self._release.release_id)
-            self.why = why
+            self.not_ready_reason = why
             return None
-        self._put(bundle)
-        self.why = ""
+        self._set_model(bundle)
+        self.not_ready_reason = ""
         LOGGER.info("model %d is scored by %s", self._release.model_version, bundle.engine)
         return bundle
 
@@ -106,5 +106,5 @@ class ModelLoader:
         except UserError as error:
             LOGGER.warning("not compiled, scored by the native engine: %s", error)
             return
-        self._put(bundle)
+        self._set_model(bundle)
         LOGGER.info("model %d is scored by %s", self._release.model_version, bundle.engine)

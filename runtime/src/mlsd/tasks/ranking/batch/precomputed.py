@@ -18,7 +18,7 @@ from mlsd.tasks.ranking.batch.table import Table, current
 from mlsd.tasks.ranking.ranking import POPULARITY, popular
 from mlsd.tasks.ranking.request import RankRequest
 
-LOGGER = logging.getLogger("mlsd.ahead")
+LOGGER = logging.getLogger("mlsd.precomputed")
 POLL_S = 1.0
 
 

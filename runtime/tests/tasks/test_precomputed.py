@@ -26,9 +26,9 @@ pytestmark = pytest.mark.slow
 
 def look(design: Design, made: Made, problem: Problem) -> PrecomputedRankings:
     home, release, _, _ = made
-    ahead = PrecomputedRankings.of(Context.of(design, home, problem), Holder(home), release)
-    assert ahead is not None
-    return ahead
+    precomputed = PrecomputedRankings.of(Context.of(design, home, problem), Holder(home), release)
+    assert precomputed is not None
+    return precomputed
 
 
 class Holder:
@@ -47,32 +47,32 @@ def test_the_rule_of_batch(made: Made, small_design: Design, problem: Problem) -
     table, now = Table.load(done.folder), clock.now()
     user = int(table.ids[7])
     design = in_mode(small_design, "batch")
-    ahead = look(design, made, problem)
+    precomputed = look(design, made, problem)
     record = table.find(user)
     assert record is not None
     best = table.items[record["places"][:TOP]]
 
-    whole = ahead.look_up(asked(user), now)
+    whole = precomputed.look_up(asked(user), now)
     assert whole.answer is not None
     assert whole.answer.item_ids.tolist() == best.tolist() == whole.request.candidates.tolist()
     assert whole.answer.scores.tobytes() == record["scores"].tobytes()
     assert whole.answer.ages_s["batch"] == (now - table.meta.written_at).total_seconds()
     assert {"user", "item"} <= whole.answer.ages_s.keys()
 
-    some = ahead.look_up(asked(user, *best[[9, 2, 5]].tolist()), now)
+    some = precomputed.look_up(asked(user, *best[[9, 2, 5]].tolist()), now)
     assert some.answer is not None
     assert some.answer.item_ids.tolist() == best[[2, 5, 9]].tolist()
     assert some.answer.scores.tolist() == record["scores"][[2, 5, 9]].tolist()
 
-    strange = ahead.look_up(asked(user, int(best[0]), NOBODY), now)
+    strange = precomputed.look_up(asked(user, int(best[0]), NOBODY), now)
     assert (strange.answer, strange.reasons) == (None, ["batch_items"])
     assert strange.request.candidates.tolist() == [int(best[0]), NOBODY]
 
-    unknown = ahead.look_up(asked(NOBODY), now)
+    unknown = precomputed.look_up(asked(NOBODY), now)
     assert (unknown.answer, unknown.reasons) == (None, ["batch_user"])
     assert unknown.request.candidates.tolist() == table.items[:POOL].tolist()
 
-    late = ahead.look_up(asked(user), table.meta.written_at + timedelta(hours=design.batch.max_age_h, seconds=1))
+    late = precomputed.look_up(asked(user), table.meta.written_at + timedelta(hours=design.batch.max_age_h, seconds=1))
     assert (late.answer, late.reasons) == (None, ["batch_stale"])
     assert len(late.request.candidates) == POOL
 
@@ -86,10 +86,12 @@ def test_the_rule_of_batch(made: Made, small_design: Design, problem: Problem) -
 def test_the_rule_of_hybrid(made: Made, small_design: Design, problem: Problem) -> None:
     table, now = Table.load(made[3].folder), clock.now()
     user = int(table.ids[7])
-    ahead = look(in_mode(small_design, "hybrid"), made, problem)
+    precomputed = look(in_mode(small_design, "hybrid"), made, problem)
     record = table.find(user)
     assert record is not None
-    named, unnamed, unknown = (ahead.look_up(each, now) for each in (asked(user, 5, 6), asked(user), asked(NOBODY)))
+    named, unnamed, unknown = (
+        precomputed.look_up(each, now) for each in (asked(user, 5, 6), asked(user), asked(NOBODY))
+    )
     assert named == type(named)(named.request)
     assert named.request.candidates.tolist() == [5, 6]
     assert (unnamed.answer, unnamed.reasons) == (None, [])
@@ -109,8 +111,8 @@ def test_a_newer_run_is_taken_up_and_a_damaged_one_is_not(
     design, user = in_mode(small_design, "batch"), int(Table.load(done.folder).ids[0])
     folder = model_folder(home, release.model_version, release.model_digest)
 
-    def younger_than(ahead: PrecomputedRankings, moment: datetime) -> bool:
-        answer = ahead.look_up(asked(user), clock.now()).answer
+    def younger_than(precomputed: PrecomputedRankings, moment: datetime) -> bool:
+        answer = precomputed.look_up(asked(user), clock.now()).answer
         assert answer is not None
         return answer.ages_s["batch"] <= (clock.now() - moment).total_seconds() + 0.001
 
