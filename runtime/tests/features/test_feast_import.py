@@ -13,7 +13,7 @@ import feast
 assert typeguard.typechecked is before
 print("memo" in feast.Entity.__init__.__code__.co_varnames)  # typeguard's own, in what it recompiled
 """
-OURS = "from mlsd.features.feast_import import import_feast; import_feast(); import_feast()"
+OURS = "from mlsd.features.repository.feast_import import import_feast; import_feast(); import_feast()"
 
 
 @pytest.mark.parametrize(("line", "recompiled"), [("", "True"), (OURS, "False")])

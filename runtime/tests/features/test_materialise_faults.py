@@ -15,11 +15,11 @@ from mlsd.core.errors import UserError
 from mlsd.core.home import Home
 from mlsd.design.design import Design
 from mlsd.features import watermark
-from mlsd.features.feast_definitions import offline_folder
-from mlsd.features.feast_store import apply, open_store
 from mlsd.features.items import ItemStore
 from mlsd.features.materialise import materialise
 from mlsd.features.online_stores.base import online_store
+from mlsd.features.repository.definitions import offline_folder
+from mlsd.features.repository.store import apply, open_store
 from mlsd.features.snapshot import current
 from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem

@@ -19,10 +19,10 @@ from mlsd.core.errors import UserError
 from mlsd.core.home import Home
 from mlsd.data.storage import load_tables
 from mlsd.design.design import Design
-from mlsd.features.feast_store import open_store
 from mlsd.features.online_stores.base import UserRow
 from mlsd.features.online_stores.sqlite import UserReader
 from mlsd.features.push import push
+from mlsd.features.repository.store import open_store
 from mlsd.features.user_values import fill
 from mlsd.features.values import decode, decode_all, decode_hex, entity_key, moment, redis_field, stamp
 from mlsd.problem.context import Context

@@ -14,12 +14,12 @@ import redis
 from mlsd.core.errors import UserError
 from mlsd.core.home import Home
 from mlsd.design.design import Design
-from mlsd.features.feast_store import open_store
 from mlsd.features.materialise import materialise
 from mlsd.features.online_stores.address import REDIS_URL
 from mlsd.features.online_stores.base import Reader, online_store
 from mlsd.features.online_stores.redis import CONNECTIONS, RedisReader, RedisStore
 from mlsd.features.push import push
+from mlsd.features.repository.store import open_store
 from mlsd.features.snapshot import current
 from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem

@@ -7,9 +7,9 @@ import pytest
 from mlsd.core.errors import UserError
 from mlsd.core.home import Home
 from mlsd.design.design import Design
-from mlsd.features.feast_store import open_store
 from mlsd.features.online_stores.address import REDIS_URL
 from mlsd.features.online_stores.base import online_store
+from mlsd.features.repository.store import open_store
 from support.redis_rows import on_redis
 
 

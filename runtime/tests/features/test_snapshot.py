@@ -16,8 +16,8 @@ from mlsd.core.home import Home
 from mlsd.data.storage import load_tables
 from mlsd.design.design import Design
 from mlsd.features import items as module
-from mlsd.features.feast_store import open_store
 from mlsd.features.items import ItemStore, max_bytes
+from mlsd.features.repository.store import open_store
 from mlsd.features.snapshot import Snapshot, current, write
 from mlsd.problem.problem import Problem
 from support.waiting import within

@@ -16,9 +16,9 @@ from mlsd.core.home import Home, read_json
 from mlsd.data.storage import load_tables, naive, save_tables
 from mlsd.design.design import Design
 from mlsd.features import build as features_step
-from mlsd.features.feast_definitions import offline_folder
-from mlsd.features.feast_store import open_store
 from mlsd.features.materialise import materialise
+from mlsd.features.repository.definitions import offline_folder
+from mlsd.features.repository.store import open_store
 from mlsd.features.training_set import build, join
 from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem

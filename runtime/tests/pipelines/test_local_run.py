@@ -67,7 +67,7 @@ def test_duckdb_spills_into_the_state_folder_within_a_bound(featured_home: Home)
     assert not Path(".tmp").exists()
     import ibis
 
-    from mlsd.features.duckdb_bounds import bind, memory_mib
+    from mlsd.features.repository.duckdb_bounds import bind, memory_mib
 
     bind(featured_home)
     found = dict(

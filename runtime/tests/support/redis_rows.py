@@ -10,9 +10,9 @@ import redis
 
 from mlsd.core.home import Home
 from mlsd.design.design import Design
-from mlsd.features.feast_store import open_store
 from mlsd.features.online_stores.base import Reader
 from mlsd.features.online_stores.redis import RedisStore
+from mlsd.features.repository.store import open_store
 from mlsd.problem.problem import Problem
 
 STRANGER = 123_456_789

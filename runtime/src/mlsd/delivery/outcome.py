@@ -98,7 +98,7 @@ def result(rollout: Rollout, aliases: str) -> StepResult:
     """The step's result; a planted fault passes when it was caught where the design says."""
     last = rollout.seen[-1]
     candidate, champion = rollout.candidate, rollout.champion
-    told = f"release {candidate.id} (model {candidate.model_version})"
+    told = candidate.name
     if rollout.stage == "champion":
         summary = f"{told} is champion; release {champion.id} stays warm for a rollback"
     else:

@@ -87,9 +87,7 @@ def run(design: Design, home: Home, target: DeploymentTarget, models: Models, *,
     most = design.delivery.gates.max_seconds_to_safe + (0.0 if warm else COLD_START_S)
     return StepResult(
         step="rollback",
-        summary=(
-            f"release {previous.id} (model {previous.model_version}) serves instead of release {champion.id}: {reason}"
-        ),
+        summary=f"{previous.name} serves instead of release {champion.id}: {reason}",
         checks=[_in_time(previous, seconds, most)],
         details={
             "from": champion.id,

@@ -14,10 +14,10 @@ import numpy as np
 from mlsd.core.errors import UserError
 from mlsd.core.home import Home, replacing
 from mlsd.features import snapshot, watermark
-from mlsd.features.feast_definitions import offline_folder
-from mlsd.features.feast_store import apply, open_store
 from mlsd.features.newest import keep_newest
 from mlsd.features.online_stores.base import OnlineStore, online_store
+from mlsd.features.repository.definitions import offline_folder
+from mlsd.features.repository.store import apply, open_store
 from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from mlsd.core.errors import UserError
 from mlsd.core.home import Home
 from mlsd.design.design import Design
-from mlsd.features.feast_store import open_store
 from mlsd.features.materialise import quiet
 from mlsd.features.newest import keep_newest
 from mlsd.features.online_stores.base import AHEAD, OnlineStore, online_store
+from mlsd.features.repository.store import open_store
 from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 

@@ -15,9 +15,9 @@ from mlsd.core.home import Home, write_json
 from mlsd.data.slices import SLICES, slices
 from mlsd.data.storage import digest, load_tables, naive, write_frame
 from mlsd.design.design import Design
-from mlsd.features.feast_definitions import offline_folder
-from mlsd.features.feast_store import open_store
 from mlsd.features.materialise import quiet
+from mlsd.features.repository.definitions import offline_folder
+from mlsd.features.repository.store import open_store
 from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 

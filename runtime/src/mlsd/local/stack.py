@@ -126,7 +126,7 @@ def _up_result(home: Home, champion: Release, ports: Ports, seconds: float, *, f
     check = Check(
         name="champion answers through the edge",
         designed="200",
-        measured=f"{answers}, release {champion.id} (model {champion.model_version})",
+        measured=f"{answers}, {champion.name}",
         passed=not fallback,
     )
     return StepResult(

@@ -70,12 +70,8 @@ def status(design: Design, home: Home) -> StepResult:
     ledger = Ledger(home.releases_db)
     champion, previous = ledger.champion(), ledger.previous(design.delivery.keep_previous)
     running = processes.running(home)
-    live = (
-        f"release {champion.id} (model {champion.model_version}) since {champion.since:%Y-%m-%d %H:%M}"
-        if champion
-        else "nothing"
-    )
-    back = ", ".join(f"release {release.id} (model {release.model_version})" for release in previous) or "nothing"
+    live = f"{champion.name} since {champion.since:%Y-%m-%d %H:%M}" if champion else "nothing"
+    back = ", ".join(release.name for release in previous) or "nothing"
     return StepResult(
         step="status",
         summary=f"live: {live}; can go back to: {back}",

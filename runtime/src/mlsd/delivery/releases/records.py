@@ -72,6 +72,11 @@ class Release(Base):
     slot: Mapped[str | None]
     since: Mapped[datetime] = mapped_column(_Utc)
 
+    @property
+    def name(self) -> str:
+        """As messages call it."""
+        return f"release {self.id} (model {self.model_version})"
+
 
 class Transition(Base):
     """One change of a stage; the first has no stage before it."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mlsd.core.errors import UserError
 from mlsd.core.home import Home
-from mlsd.features.feast_definitions import offline_folder
 from mlsd.features.online_stores.base import UserRow
+from mlsd.features.repository.definitions import offline_folder
 from mlsd.problem.problem import Problem
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -12,7 +12,7 @@ from mlsd.problem.problem import load_problem
 
 SOURCE = '''"""What `mlsd features` applies, so that `feast apply` here finds the same; written by it."""
 
-from mlsd.features.feast_definitions import by_name
+from mlsd.features.repository.definitions import by_name
 
 globals().update(by_name({design!r}, {home!r}))
 '''

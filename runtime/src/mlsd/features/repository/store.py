@@ -7,10 +7,10 @@ import yaml
 
 from mlsd.core.home import Home, replacing
 from mlsd.design.design import Design
-from mlsd.features.duckdb_bounds import bind
-from mlsd.features.feast_definitions import definitions, write_source
-from mlsd.features.feast_import import import_feast
 from mlsd.features.online_stores.base import online_store
+from mlsd.features.repository.definitions import definitions, write_source
+from mlsd.features.repository.duckdb_bounds import bind
+from mlsd.features.repository.feast_import import import_feast
 from mlsd.problem.context import Context
 
 if TYPE_CHECKING:
