@@ -6,6 +6,7 @@ import pytest
 
 from feed_ranking.columns import DEVICES
 from feed_ranking.truth import FIRST_ITEM, FIRST_USER, HOUR, WORLD_END, chance, plant
+from mlsd.core.errors import UserError
 from mlsd.core.home import Home
 from mlsd.data.storage import digest, naive, save_tables
 from mlsd.design.design import Design
@@ -33,6 +34,16 @@ def test_it_has_the_size_that_the_design_says(world: Tables, small_design: Desig
     assert len(world.impressions) == size.days * size.requests_per_day * size.shown
     assert world.impressions["at"].max() <= pd.Timestamp(WORLD_END, tz="UTC")
     assert world.impressions["at"].min() >= pd.Timestamp(WORLD_END, tz="UTC") - pd.Timedelta(days=size.days)
+
+
+def test_a_world_with_too_few_posts_for_a_request_is_refused(small_design: Design, problem: Problem) -> None:
+    size = {"users": 60, "items": 60, "days": 7, "requests_per_day": 20, "shown": 20}
+    content = small_design.model_dump(mode="json")
+    content["data"]["synthetic"] |= size
+    with pytest.raises(
+        UserError, match=r"data\.synthetic\.shown: found 20, expected at most \d+: .*items \(found 60\)"
+    ):
+        problem.synthesise(Design.model_validate(content))
 
 
 def test_nobody_sees_a_post_before_it_exists_nor_comes_before_joining(world: Tables) -> None:

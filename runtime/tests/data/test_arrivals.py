@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mlsd.core import clock
+from mlsd.core.errors import UserError
 from mlsd.core.home import Home
 from mlsd.data import ingest
 from mlsd.data.arrivals import arrive, served
@@ -109,6 +111,23 @@ def test_in_a_world_with_its_own_clock_time_passes_until_labels_are_mature(
     before = clock.now()
     assert arrive(Context.of(small_design, made, problem), before) == 3 * small_design.data.synthetic.shown
     assert clock.now() - before >= timedelta(hours=small_design.label.maturity_h)
+
+
+def test_what_breaks_the_contract_moves_no_clock_and_writes_nothing(
+    made: Home, small_design: Design, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(made, 0, 3)
+    stamp, before = digest(made), made.clock.read_bytes()
+    outcomes = problem.outcomes
+
+    def broken(*given: Any) -> Any:
+        impressions, engagements = outcomes(*given)
+        return impressions.assign(position=-5), engagements
+
+    monkeypatch.setattr(type(problem), "outcomes", lambda _, *given: broken(*given))
+    with pytest.raises(UserError, match="position"):
+        arrive(Context.of(small_design, made, problem), clock.now())
+    assert (digest(made), made.clock.read_bytes()) == (stamp, before)
 
 
 @pytest.mark.fault("Late labels", "maturity window: young answers wait")

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from feed_ranking.columns import DEVICES
 from feed_ranking.truth import FIRST_ITEM, FIRST_USER, HOUR, WORLD_END, Times, Truth, plant, react
+from mlsd.core.errors import UserError
 from mlsd.data.storage import utc
 from mlsd.design.design import Design
 from mlsd.problem.tables import Tables
@@ -70,13 +71,23 @@ def _request_users(truth: Truth, at: Times, rng: np.random.Generator) -> NDArray
 
 
 def _shown_items(truth: Truth, at: Times, design: Design, rng: np.random.Generator) -> NDArray[np.int64]:
-    """[requests, shown] item indices: the pool is drawn once an hour, a request is shown a random part of it."""
+    """[requests, shown] item indices: the pool is drawn once an hour, a request is shown a random part of it.
+
+    Raises:
+        UserError: the world is too small for so many a request.
+    """
     shown = design.data.synthetic.shown
     hour = at.astype("datetime64[h]")
     result = np.empty((len(at), shown), dtype=np.int64)
     for start in np.unique(hour):
         rows = np.flatnonzero(hour == start)
         items = pool(truth, start.astype("datetime64[us]"), design.scale.candidates, rng)
+        if len(items) < shown:
+            raise UserError(
+                f"design.yaml: data.synthetic.shown: found {shown}, expected at most {len(items)}: no more posts "
+                f"can be retrieved at {start}; more data.synthetic.items (found {design.data.synthetic.items}) help, and "
+                f"scale.candidates (found {design.scale.candidates}) bounds it"
+            )
         order = rng.random((len(rows), len(items))).argsort(axis=1)[:, :shown]
         result[rows] = items[order]
     return result

@@ -76,15 +76,19 @@ def _append(tables: Tables, more: Tables) -> Tables:
     return Tables(**joined)
 
 
-def _let_labels_mature(design: Design, home: Home, newest: datetime) -> datetime:
-    """In a world with a clock of its own the time passes at once until the newest label can be trusted."""
+def _when_mature(design: Design, home: Home, newest: datetime) -> datetime:
+    """When the newest label can be trusted; now, where the clock is nobody's to move."""
     moment = newest + timedelta(hours=design.label.maturity_h, seconds=1)
+    return max(moment, clock.now()) if home.clock.exists() else clock.now()
+
+
+def _let_time_pass(home: Home, moment: datetime) -> None:
+    """In a world with a clock of its own the time passes at once."""
     if home.clock.exists() and moment > clock.now():
         LOGGER.info(
             "the world's clock moves on to %s, when the labels are mature", moment.isoformat(timespec="minutes")
         )
         clock.set_world_time(moment)
-    return clock.now()
 
 
 def _from_log(context: Context, tables: Tables, now: datetime) -> tuple[Tables, datetime | None]:
@@ -93,7 +97,7 @@ def _from_log(context: Context, tables: Tables, now: datetime) -> tuple[Tables, 
     new = served(home, mark and mark - _OVERLAP)
     new = new[~new["request_id"].isin(tables.impressions["request_id"])]
     if len(new):
-        now = max(now, _let_labels_mature(design, home, new["at"].max().to_pydatetime()))
+        now = max(now, _when_mature(design, home, new["at"].max().to_pydatetime()))
     new = new[new["at"] <= now - timedelta(hours=design.label.maturity_h)]
     if new.empty:
         return Tables(*(getattr(tables, name).iloc[:0] for name in TABLE_NAMES)), mark
@@ -123,7 +127,6 @@ def arrive(context: Context, now: datetime) -> int:
         if live is None:
             return 0
         more, mark = live, live.impressions["at"].max().to_pydatetime()
-        _let_labels_mature(design, home, mark)
     if more.impressions.empty:
         return 0
     joined = _append(tables, more)
@@ -131,5 +134,6 @@ def arrive(context: Context, now: datetime) -> int:
     save_tables(home, joined)
     if mark is not None:
         write_json(home.data / "arrivals.json", {"until": mark.isoformat()})
+        _let_time_pass(home, _when_mature(design, home, mark))
     drop_live(home)
     return len(more.impressions)
