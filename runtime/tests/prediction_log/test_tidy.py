@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlsd.core.home import Home
+from mlsd.prediction_log.retention import tidy
 from mlsd.prediction_log.writer import FeatureLog, read_records
 from mlsd.serving.http import access_log
 from mlsd.tasks.ranking.batch.table import current, new_run
@@ -24,6 +25,18 @@ def test_a_run_made_after_the_clock_went_back_is_the_current_one(home: Home) -> 
         assert (found / "meta.json").exists()
     assert found is not None
     assert {path.name for path in found.parent.iterdir()} == {"current", "20260101-c", "20260102-d"}
+
+
+def test_the_log_of_a_world_before_goes_by_the_same_retention(home: Home) -> None:
+    """Personal data is kept no longer because `mlsd data` was run."""
+    before = home.feature_log.with_name(f"{home.feature_log.name}.1")
+    before.mkdir(parents=True)
+    old, young = before / "a-1.log", before / "a-2.log"
+    for path in (old, young):
+        path.write_bytes(b"")
+    os.utime(old, (0, 0))
+    assert tidy(home, 30) == (1, 0)
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_what_cannot_be_deleted_stops_no_log(tmp_path: Path) -> None:

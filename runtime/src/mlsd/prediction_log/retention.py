@@ -48,13 +48,18 @@ def _current(home: Home) -> str | None:
     return None
 
 
+def _every_log(home: Home) -> list[Path]:
+    return [home.feature_log, *home.feature_log.parent.glob(f"{home.feature_log.name}.*")]
+
+
 def tidy(home: Home, retention_days: int) -> tuple[int, int]:
     """Delete log files past their retention and item snapshots that nothing needs; returns how many of each.
 
+    The logs of worlds before, which `mlsd data` set aside as `feature_log.1` and so on, go by the same rule.
     A snapshot stays while it is the current one, a file of the log or a batch names it, or it is younger than a day:
     a process may be answering from it whose records are not written yet.
     """
-    files = delete_expired(home.feature_log, retention_days)
+    files = sum(delete_expired(folder, retention_days) for folder in _every_log(home))
     current = _current(home)
     if current is None:
         return files, 0
