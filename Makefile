@@ -13,6 +13,7 @@ IN_PLACE := $(HERE) MLSD_DESIGN="$(BUILD)/design.yaml" MLSD_HOME="$(BUILD)/mlsd"
 PYTEST := "$(VENV)/bin/python" -m pytest -n 2 --dist loadfile
 .PHONY: help demo bake test lint test-runtime test-project test-template gameday bench bench-demo wheel requirements down clean
 export DATA
+unexport PYTHONDONTWRITEBYTECODE  # bytecode lies in .build; without any, each process of a test compiles all it imports
 
 help:
 	@echo 'make demo               bake the default project into .demo, install it, run its whole loop'

@@ -57,3 +57,16 @@ def test_a_second_bake_brings_new_code_and_keeps_the_state(clone: Path) -> None:
     assert demo(clone).returncode == 0
     assert (project / ".mlsd" / "kept").exists()
     assert not (project / "vendor" / "mlsd" / "src" / "mlsd" / "gone.py").exists()
+
+
+@pytest.mark.parametrize("wanted", ["1", None])
+def test_processes_of_the_loop_share_bytecode_and_leave_none_where_none_is_wanted(
+    tmp_path: Path, wanted: str | None
+) -> None:
+    shown = 'shown:\n\t@echo "$$PYTHONDONTWRITEBYTECODE|$$PYTHONPYCACHEPREFIX"\n'
+    text = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    (tmp_path / "Makefile").write_text(f"{text}\n{shown}", encoding="utf-8")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "PYTHON"))}
+    environment = inherited | ({"PYTHONDONTWRITEBYTECODE": wanted} if wanted else {})
+    done = subprocess.run(["make", "shown"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (f"|{tmp_path}/.venv/pycache" if wanted else "|")

@@ -25,7 +25,9 @@ class Shell:
     """A shell in the project's folder that finds the programs of its virtual environment."""
 
     def __init__(self, project: Path, bentoml_home: Path) -> None:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MLSD_", "PYTHON"))}
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("MLSD_") and name != "PYTHONPATH"
+        }
         path = f"{project}/.venv/bin:{os.environ['PATH']}"
         self._project = project
         self._environment = inherited | {
