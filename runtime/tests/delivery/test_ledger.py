@@ -35,7 +35,7 @@ def stages(ledger: Ledger) -> list[str]:
 
 
 def test_a_whole_life_is_recorded(ledger: Ledger) -> None:
-    first = ledger.found(MODEL, "design", "up")
+    first = ledger.bootstrap(MODEL, "design", "up")
     second = canary(ledger)
     ledger.promote(second.id, first.id, "release", "gates passed")
     assert stages(ledger) == ["previous", "champion"]
@@ -61,7 +61,7 @@ def test_skipping_is_refused(ledger: Ledger) -> None:
             if (before, to) not in {("candidate", "shadow"), ("candidate", "rejected")}:
                 with pytest.raises(ConflictError):
                     ledger.move(release.id, before, to, "test", "")  # type: ignore[arg-type]
-    first = ledger.found(MODEL, "design", "up")
+    first = ledger.bootstrap(MODEL, "design", "up")
     with pytest.raises(ConflictError, match="found candidate, expected canary"):
         ledger.promote(release.id, first.id, "test", "")
     assert stages(ledger) == ["candidate", "champion"]
@@ -69,16 +69,16 @@ def test_skipping_is_refused(ledger: Ledger) -> None:
 
 
 def test_a_second_first_release_is_refused(ledger: Ledger) -> None:
-    ledger.found(MODEL, "design", "up")
+    ledger.bootstrap(MODEL, "design", "up")
     with pytest.raises(ConflictError, match="there is a champion already"):
-        ledger.found(MODEL, "design", "up")
+        ledger.bootstrap(MODEL, "design", "up")
 
 
 @pytest.mark.fault("Two concurrent promotions", "one wins by compare-and-swap, the other is told")
 def test_two_promotions_at_once_one_wins(home: Home, ledger: Ledger) -> None:
     """A planted fault: two concurrent promotions."""
     for _ in range(5):
-        champion = ledger.champion() or ledger.found(MODEL, "design", "up")
+        champion = ledger.champion() or ledger.bootstrap(MODEL, "design", "up")
         rivals, barrier, outcomes = [canary(ledger), canary(ledger)], threading.Barrier(2), []
 
         def promote(rival: Release, barrier: threading.Barrier, outcomes: list[str], old: int) -> None:
@@ -118,7 +118,7 @@ while True:
 @pytest.mark.fault("kill -9 during promotion", "the old or the new one is champion, never none")
 def test_killed_between_there_is_still_one_champion(home: Home, ledger: Ledger) -> None:
     """A planted fault: kill -9 during promotion; either the old or the new one is champion, never none."""
-    ledger.found(MODEL, "design", "up")
+    ledger.bootstrap(MODEL, "design", "up")
     env = {**os.environ, "PYTHONPATH": PYTHONPATH}
     for point in range(4):
         argv = [sys.executable, "-c", PROMOTER, str(home.releases_db)]
@@ -133,7 +133,7 @@ def test_killed_between_there_is_still_one_champion(home: Home, ledger: Ledger) 
 
 
 def test_previous_newest_first_and_only_so_many(ledger: Ledger) -> None:
-    champion = ledger.found(MODEL, "design", "up")
+    champion = ledger.bootstrap(MODEL, "design", "up")
     for _ in range(3):
         new = canary(ledger)
         ledger.promote(new.id, champion.id, "test", "")
@@ -142,14 +142,17 @@ def test_previous_newest_first_and_only_so_many(ledger: Ledger) -> None:
 
 
 def test_a_slot_holds_one_release(ledger: Ledger) -> None:
-    one, two = ledger.found(MODEL, "design", "up"), canary(ledger)
-    ledger.place(one.id, "a")
-    ledger.place(two.id, "a")
+    one, two = ledger.bootstrap(MODEL, "design", "up"), canary(ledger)
+    ledger.assign_slot(one.id, "a")
+    ledger.assign_slot(two.id, "a")
     assert [release.slot for release in ledger.releases()] == [None, "a"]
 
 
 def test_not_a_ledger(home: Home) -> None:
     home.root.mkdir(parents=True)
     home.releases_db.write_text("this is no database, it is a text of some length" * 30)
-    with pytest.raises(UserError, match=r"releases\.db"):
+    with pytest.raises(
+        UserError, match=r"releases\.db: not a ledger of releases \(file is not .*; move it away"
+    ) as caught:
         Ledger(home.releases_db)
+    assert "\n" not in str(caught.value)

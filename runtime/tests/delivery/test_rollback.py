@@ -30,7 +30,7 @@ def promote(small: Miniature, version: int) -> None:
     new = ledger.add(Model(version, str(version) * 8, "ranking_v1", "test"), "design", "test", "")
     ledger.move(new.id, "candidate", "shadow", "test", "")
     ledger.move(new.id, "shadow", "canary", "test", "")
-    ledger.place(new.id, slot)
+    ledger.assign_slot(new.id, slot)
     small.target.start(slot, new, allow_faults=False)
     ledger.promote(new.id, champion.id, "test", "")
     small.up()

@@ -73,8 +73,8 @@ def test_up_waits_for_a_server_that_was_left_loading(miniature: Miniature, monke
     """Whoever started it was killed; it needs longer than an edge does."""
     monkeypatch.setattr(stack, "EDGE_S", 0.5)
     miniature.limits[1] = {"sleep_at_start": 3}
-    release = miniature.ledger.found(Model(1, "one" * 8, "ranking_v1", "test"), miniature.design.digest, "test")
-    miniature.ledger.place(release.id, "a")
+    release = miniature.ledger.bootstrap(Model(1, "one" * 8, "ranking_v1", "test"), miniature.design.digest, "test")
+    miniature.ledger.assign_slot(release.id, "a")
     argv, env = miniature._launch("a", miniature.ports.a, release, False)
     log, _ = processes._prepare(miniature.home, process_name("a"))
     processes._launch(miniature.home, process_name("a"), argv, env, log)

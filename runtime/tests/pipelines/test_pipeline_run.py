@@ -82,6 +82,7 @@ def test_the_model_in_service_is_that_of_the_live_release(home: Home) -> None:
     assert training.in_service(home) is None
     ledger = Ledger(home.releases_db)
     assert training.in_service(home) is None
-    ledger.found(Model(version=4, digest="ab" * 32, feature_service="ranking_v1", code_version="src-1"), "d", "test")
+    model = Model(version=4, digest="ab" * 32, feature_service="ranking_v1", code_version="src-1")
+    ledger.bootstrap(model, "d", "test")
     held = training.in_service(home)
     assert held == InService(version=4, folder=str(home.models / f"4-{'ab' * 6}"), digest="ab" * 32)

@@ -67,7 +67,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, patient_design: Design, proble
         release = Release(id=2, model_version=2, model_digest=second.digest)
         try:
             warm = beside.submit(target.start, "b", release, allow_faults=True)
-            Ledger(home.releases_db).found(models.describe(1), design.digest, "test")
+            Ledger(home.releases_db).bootstrap(models.describe(1), design.digest, "test")
             stack.start(design, home, target, models, [])
             warm.result()
             snapshot = current(home)

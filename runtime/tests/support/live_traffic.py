@@ -75,7 +75,7 @@ class LiveTraffic:
         self.digest = save_bundle(folder, manifest, text)
         folder.rename(self.home.models / f"1-{self.digest[:12]}")
         model = Model(version=1, digest=self.digest, feature_service="ranking_v1", code_version="test")
-        self.release_id = Ledger(self.home.releases_db).found(model, self.design.digest, "test").id
+        self.release_id = Ledger(self.home.releases_db).bootstrap(model, self.design.digest, "test").id
         clock.set_world_time(START + timedelta(hours=2))
         self.generator = np.random.default_rng(5)
         self.version = self._snapshot()

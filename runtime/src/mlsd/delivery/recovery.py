@@ -23,7 +23,7 @@ def recover(ledger: Ledger, target: DeploymentTarget) -> list[Release]:
         ledger.move(release.id, before, "rejected", "recovery", "its rollout ended without a verdict")
         if release.slot and (champion is None or release.slot != champion.slot):
             target.stop(cast("Slot", release.slot))
-            ledger.place(release.id, None)
+            ledger.assign_slot(release.id, None)
     return left
 
 

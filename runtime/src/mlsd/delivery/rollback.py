@@ -35,7 +35,7 @@ def _ready(ledger: Ledger, target: DeploymentTarget, champion: Release, previous
         return True
     slot = other(cast("Slot", champion.slot))
     target.stop(slot)
-    ledger.place(previous.id, slot)
+    ledger.assign_slot(previous.id, slot)
     target.start(slot, previous, allow_faults=False)
     return False
 
@@ -82,7 +82,7 @@ def run(design: Design, home: Home, target: DeploymentTarget, models: Models, *,
         target.router.apply(Traffic(cast("Slot", previous.slot)))
         seconds = time.monotonic() - began
         target.stop(cast("Slot", champion.slot))
-        ledger.place(champion.id, None)
+        ledger.assign_slot(champion.id, None)
         aliases = models.mirror(ledger, keep, None)
     most = design.delivery.gates.max_seconds_to_safe + (0.0 if warm else COLD_START_S)
     return StepResult(

@@ -81,7 +81,7 @@ class Rollout:
             UserError: it did not become ready.
         """
         self.target.stop(self.slot)
-        self.ledger.place(self.candidate.id, self.slot)
+        self.ledger.assign_slot(self.candidate.id, self.slot)
         self.target.start(self.slot, self.candidate, allow_faults=self.fault is not None)
 
     def climb(self) -> bool:
@@ -117,5 +117,5 @@ class Rollout:
             self.ledger.move(self.candidate.id, before, "rejected", ACTOR, reason)
         if champion.slot != self.slot:
             self.target.stop(self.slot)
-            self.ledger.place(self.candidate.id, None)
+            self.ledger.assign_slot(self.candidate.id, None)
         LOGGER.info("release %d: rejected: %s", self.candidate.id, reason)

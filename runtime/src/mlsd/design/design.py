@@ -99,7 +99,8 @@ def _text(problem: Any, rule: str) -> str:
     if problem["type"] == "missing":
         return "found nothing, expected a value"
     if isinstance(problem["input"], (dict, list)):
-        return rule
+        kind = "a section" if isinstance(problem["input"], dict) else "a list"
+        return f"found {kind}, expected: {rule}" if problem["type"].endswith("_type") else rule
     return f"found {problem['input']!r}, expected: {rule}"
 
 

@@ -84,7 +84,7 @@ class Swapper:
         self.target.stop(free)
         self.target.start(free, release, allow_faults=False)
         if release.stage == "champion":
-            self.ledger.place(release.id, free)
+            self.ledger.assign_slot(release.id, free)
         self.target.router.apply(Traffic(free))
         self.target.stop(self.slot)
         self.slot = free

@@ -34,9 +34,9 @@ def _champion(design: Design, home: Home, ledger: Ledger, models: Models) -> Rel
     """The release that is live, or the first one ever: the champion of the last training."""
     live = ledger.champion()
     if live is None:
-        live = ledger.found(models.describe(first_champion(home)), design.digest, "up")
+        live = ledger.bootstrap(models.describe(first_champion(home)), design.digest, "up")
     if live.slot is None:
-        ledger.place(live.id, "a")
+        ledger.assign_slot(live.id, "a")
     return ledger.get(live.id)
 
 

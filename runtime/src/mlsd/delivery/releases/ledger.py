@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine, event, select, update
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from mlsd.core import clock
@@ -56,7 +56,11 @@ class Ledger:
         except OperationalError as error:
             raise UserError(f"{self._path}: {error.orig}; try again") from None
         except SQLAlchemyError as error:
-            raise UserError(f"{self._path}: not readable as a ledger of releases: {error}") from None
+            reason = error.orig if isinstance(error, DBAPIError) else type(error).__name__
+            raise UserError(
+                f"{self._path}: not a ledger of releases ({reason}); move it away, and `mlsd up` starts a new one "
+                "with the newest training's champion"
+            ) from None
 
     def _enter(self, session: Session, release: int, change: tuple[str | None, Stage], actor: str, reason: str) -> None:
         """Swap the stage if it still is the expected one, and record that."""
@@ -78,7 +82,7 @@ class Ledger:
         with self._transaction() as session:
             return self._insert(session, model, design_digest, "candidate", (actor, reason))
 
-    def found(self, model: Model, design_digest: str, actor: str) -> Release:
+    def bootstrap(self, model: Model, design_digest: str, actor: str) -> Release:
         """The very first release, live at once: there is nothing to compare it with.
 
         Raises:
@@ -138,7 +142,7 @@ class Ledger:
             self._enter(session, champion, ("champion", "rolled_back"), actor, reason)
             self._enter(session, previous, ("previous", "champion"), actor, reason)
 
-    def place(self, release: int, slot: str | None) -> None:
+    def assign_slot(self, release: int, slot: str | None) -> None:
         """Note which slot runs a release; whoever was there is out."""
         with self._transaction() as session:
             if slot:
