@@ -15,6 +15,7 @@ import pytest
 from cookiecutter.main import cookiecutter
 from tools_page import Shell, blocks
 
+from test_pages import small
 from test_readme import steps_shown
 
 
@@ -87,6 +88,8 @@ def test_its_own_tests(project: Path) -> None:
 
 def test_interrupted_then_the_whole_loop(project: Path) -> None:
     """P.06: Ctrl-C while the stack is up leaves no process; the next run works and no step fails."""
+    design = (project / "design.yaml").read_text(encoding="utf-8")
+    small(project)  # the sooner the stack is up
     interrupted = make(project, "demo")
     assert interrupted.stdout
     for line in interrupted.stdout:
@@ -96,6 +99,7 @@ def test_interrupted_then_the_whole_loop(project: Path) -> None:
     interrupted.communicate(timeout=180)
     assert interrupted.returncode != 0
     assert left_behind(project) == []
+    (project / "design.yaml").write_text(design, encoding="utf-8")
 
     started = time.monotonic()
     demo = make(project, "demo")
