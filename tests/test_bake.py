@@ -12,6 +12,7 @@ import pytest
 from cookiecutter.exceptions import FailedHookException
 
 from conftest import PROJECT, RENDERED, RUNTIME, Bake
+
 from render_defaults import render
 from test_template import ANSWERS
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from conftest import PROJECT, ROOT, RUNTIME
+
 from render_defaults import render
 
 sys.path.insert(0, str(ROOT / "bench"))

@@ -13,10 +13,10 @@ import httpx
 import psutil
 import pytest
 from cookiecutter.main import cookiecutter
-from test_pages import small
-from tools_page import Shell, blocks
 
+from test_pages import small
 from test_readme import steps_shown
+from tools_page import Shell, blocks
 
 
 def free_ports(count: int) -> int:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_pages import small
 
 from conftest import ROOT, Bake
+from test_pages import small
 
 PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(?:python|yaml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
