@@ -161,6 +161,7 @@ def test_a_newcomer_adds_an_online_store(template: Path, bake: Bake, tmp_path: P
         in refused.stderr
     )
     name_store(project, "shared_file")
+    assert mlsd(project, "plan", None).returncode == 0
     assert mlsd(project, "data", None).returncode == 0
     unnamed = mlsd(project, "features", None)
     assert unnamed.returncode == 2
@@ -170,3 +171,6 @@ def test_a_newcomer_adds_an_online_store(template: Path, bake: Bake, tmp_path: P
     assert "online equals offline" in filled.stdout
     assert (tmp_path / "online.db").stat().st_size > 0
     assert not (project / ".mlsd" / "feast" / "online.db").exists()
+    (tmp_path / "online.db").write_bytes(b"damaged" * 1000)
+    again = mlsd(project, "features", tmp_path / "online.db")
+    assert again.returncode == 0, again.stdout + again.stderr

@@ -13,7 +13,8 @@ from mlsd.core import clock
 from mlsd.core.errors import UserError
 from mlsd.core.home import Home
 from mlsd.data import ingest
-from mlsd.data.arrivals import arrive, served
+from mlsd.data.arrivals import arrive
+from mlsd.data.served import served
 from mlsd.data.storage import digest, load_tables
 from mlsd.design.design import Design
 from mlsd.design.sources import effective_design

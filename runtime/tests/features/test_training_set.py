@@ -1,6 +1,7 @@
 """The real Feast join: nothing of the future, no row lost or doubled, the same values as a plain as-of join."""
 
 import shutil
+import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +18,11 @@ from mlsd.data.storage import load_tables, naive, save_tables
 from mlsd.design.design import Design
 from mlsd.features import build as features_step
 from mlsd.features.materialise import materialise
+from mlsd.features.online_stores.base import online_store
+from mlsd.features.point_in_time import join
 from mlsd.features.repository.definitions import offline_folder
 from mlsd.features.repository.store import open_store
-from mlsd.features.training_set import build, join
+from mlsd.features.training_set import build
 from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 
@@ -152,6 +155,22 @@ def test_what_is_derived_is_made_anew_when_it_is_gone_or_damaged(
         (copied.root / name).write_text(content)
     assert features_step.run(Context.of(small_design, copied, problem)).passed
     pd.testing.assert_frame_equal(frame_of(copied), before, check_exact=True)
+
+
+def test_a_store_with_damaged_pages_is_made_anew(copied: Home, small_design: Design, problem: Problem) -> None:
+    """The first page is whole, so it opens; what is written to the others fails, long after."""
+    content = bytearray(copied.online_store.read_bytes())
+    content[4096:] = b"\x7f" * (len(content) - 4096)
+    copied.online_store.write_bytes(content)
+    assert features_step.run(Context.of(small_design, copied, problem)).passed
+
+
+def test_a_locked_store_is_named_and_stays(copied: Home, small_design: Design) -> None:
+    before = copied.online_store.read_bytes()
+    store = online_store(small_design, copied)
+    with pytest.raises(UserError, match=r"online\.db: database is locked; try again"), store.reachable():
+        raise sqlite3.OperationalError("database is locked")
+    assert copied.online_store.read_bytes() == before
 
 
 def test_without_a_mature_label_there_is_nothing_to_train_on(

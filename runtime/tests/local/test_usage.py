@@ -7,7 +7,7 @@ import pytest
 
 from mlsd.core.home import Home
 from mlsd.design.design import Design
-from mlsd.loadtest import load_checks
+from mlsd.loadtest import soak_checks
 from mlsd.local.machine import usage
 from mlsd.local.machine.usage import UsageMeter
 from support.load_summaries import summary
@@ -66,7 +66,7 @@ def test_a_worker_that_ends_fails_a_soak(
 ) -> None:
     """Its leak ends with it: memory alone would look well."""
     watch = watched(home, monkeypatch, dies=dies, heir=heir)
-    found = {check.name: check for check in load_checks.soak_checks(design, summary(), watch)}
+    found = {check.name: check for check in soak_checks.soak_checks(design, summary(), watch)}
     assert found["growth of the workers' memory"].passed
     assert found["workers that ended"].passed is not dies
     assert found["workers that ended"].measured == str(int(dies))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlsd.models.bundle import sha256
-from mlsd.models.engines import compiled, objects
+from mlsd.models.engines import compiled, object_record, objects
 from mlsd.models.engines.base import EngineUnavailable
 from mlsd.models.selection import compile_engine, load_engine
 from support.boosters import WIDTH, Model, boosted
@@ -16,7 +16,7 @@ from support.boosters import WIDTH, Model, boosted
 
 def the_object(model: Model) -> Path:
     folder, _, home = model
-    return objects.place(home.engines, sha256((folder / "model.txt").read_bytes())) / objects.OBJECT
+    return object_record.place(home.engines, sha256((folder / "model.txt").read_bytes())) / objects.OBJECT
 
 
 def truncated(path: Path) -> None:
@@ -60,8 +60,8 @@ def test_an_object_where_others_can_write_is_not_loaded(model: Model) -> None:
 
 def test_an_object_of_another_machine_is_not_even_looked_at(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, digest, home = model
-    mine = objects.toolchain()
-    monkeypatch.setattr(objects, "toolchain", lambda: mine | {"features": "+neon"})
+    mine = object_record.toolchain()
+    monkeypatch.setattr(object_record, "toolchain", lambda: mine | {"features": "+neon"})
     with pytest.raises(EngineUnavailable, match="not compiled yet"):
         load_engine("lleaves", folder, digest, home)
 

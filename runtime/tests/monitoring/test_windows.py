@@ -8,7 +8,8 @@ from mlsd.core.home import Home
 from mlsd.delivery.releases.ledger import Ledger
 from mlsd.design.design import Design
 from mlsd.monitoring import reference
-from mlsd.monitoring.windows import SCORE, columns, live, observe
+from mlsd.monitoring.served_rows import SCORE, columns, live
+from mlsd.monitoring.windows import observe
 from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
 from mlsd.serving.inference.replay import snapshots

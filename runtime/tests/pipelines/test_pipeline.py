@@ -12,7 +12,7 @@ import yaml
 from mlsd.core.errors import GateError, UserError
 from mlsd.core.home import Home, write_json
 from mlsd.design.design import Design
-from mlsd.pipelines import component_bodies, local_run
+from mlsd.pipelines import component_bodies, fences, local_run
 from mlsd.pipelines.graph import compile_pipeline
 from mlsd.pipelines.run import Outcome, Run, read_outcome
 from mlsd.problem.problem import load_problem
@@ -169,13 +169,13 @@ def test_when_no_model_passes_nothing_is_registered(home: Home, design: Design) 
 
 
 def test_only_one_run_at_a_time(home: Home) -> None:
-    with local_run.exclusive(home), pytest.raises(UserError, match="another training run"), local_run.exclusive(home):
+    with fences.exclusive(home), pytest.raises(UserError, match="another training run"), fences.exclusive(home):
         pass
 
 
 def test_only_the_newest_runs_are_kept(tmp_path: Path) -> None:
     for _ in range(5):
-        local_run.new_folder(tmp_path)
+        fences.new_folder(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "4", "5"]
 
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from mlsd.core.home import Home
-from mlsd.data.arrivals import served
+from mlsd.data.served import served
 from mlsd.delivery.edge.routing import Slot, Traffic
 from mlsd.delivery.releases.ledger import Ledger
 from mlsd.delivery.releases.records import Release

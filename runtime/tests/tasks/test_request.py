@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlsd.tasks.ranking.request import BadRequestError, parse, request_id
+from mlsd.tasks.ranking.json_bounds import BadRequestError
+from mlsd.tasks.ranking.request import parse, request_id
 
 MOST = 500
 BAD = [

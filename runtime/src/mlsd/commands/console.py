@@ -76,6 +76,5 @@ def run(context: Context, work: Work, args: argparse.Namespace) -> int:
                 _while_read(lambda result=result: _print(result, args.command))  # type: ignore[misc]
     if args.json:
         found = [result.model_dump(mode="json") for result in results]
-        text = json.dumps(found if args.command == "demo" else found[0], indent=2)
-        _while_read(lambda: print(text, flush=True))
+        _while_read(lambda: print(json.dumps(found if args.command == "demo" else found[0], indent=2), flush=True))
     return EXIT_CODES[overall(result.verdict for result in results)]

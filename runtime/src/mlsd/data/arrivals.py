@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mlsd.core import clock
 from mlsd.core.home import Home, write_json
 from mlsd.data.live import drop_live, load_live
+from mlsd.data.served import identified, served
 from mlsd.data.storage import TABLE_NAMES, load_tables, save_tables
 from mlsd.design.design import Design
 from mlsd.design.sources import SYNTHETIC
@@ -15,7 +16,7 @@ from mlsd.problem.context import Context
 from mlsd.problem.tables import Tables
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 LOGGER = logging.getLogger("mlsd")
 _OVERLAP = timedelta(hours=1)
@@ -28,42 +29,6 @@ def _watermark(home: Home) -> datetime | None:
         return datetime.fromisoformat(until)
     except (FileNotFoundError, ValueError, KeyError):
         return None  # read the whole log: what is in the tables already is not joined again
-
-
-def served(home: Home, after: datetime | None = None) -> "pd.DataFrame":
-    """Answers to users, one row per item: request_id, user_id, item_id, position (its rank), device, at.
-
-    A user id is as it was logged: a keyed hash (text) where the design says so.
-    """
-    import numpy as np
-    import pandas as pd
-
-    from mlsd.prediction_log.writer import read_records
-
-    columns = ["request_id", "user_id", "item_id", "position", "device", "at"]
-    parts = []
-    for record in read_records(home.feature_log, after):
-        if record.role == "live":
-            rank = np.empty(len(record.item_ids), dtype=np.int64)
-            rank[np.argsort(-record.scores, kind="stable")] = np.arange(len(rank))
-            one = {"request_id": record.request_id, "user_id": record.user_id, "device": record.device, "at": record.at}
-            parts.append(pd.DataFrame({**one, "item_id": record.item_ids, "position": rank}))
-    if not parts:
-        return pd.DataFrame(columns=columns)
-    frame = pd.concat(parts, ignore_index=True)[columns]
-    frame["at"] = pd.to_datetime(frame["at"], utc=True).dt.as_unit("us")
-    return frame.drop_duplicates(["request_id", "item_id"])
-
-
-def _identified(home: Home, new: "pd.DataFrame", users: "pd.Series") -> "pd.DataFrame":
-    """Hashed user ids as the ids of known users; -1, which is nobody, for the others."""
-    from mlsd.prediction_log.pseudonyms import known_as
-
-    if not any(isinstance(user, str) for user in new["user_id"].unique()):
-        return new
-    behind = known_as(home, users)
-    ids = {user: behind.get(user, -1) if isinstance(user, str) else user for user in new["user_id"].unique()}
-    return new.assign(user_id=new["user_id"].map(ids).astype("int64"))
 
 
 def _append(tables: Tables, more: Tables) -> Tables:
@@ -101,7 +66,7 @@ def _from_log(context: Context, tables: Tables, now: datetime) -> tuple[Tables, 
     new = new[new["at"] <= now - timedelta(hours=design.label.maturity_h)]
     if new.empty:
         return Tables(*(getattr(tables, name).iloc[:0] for name in TABLE_NAMES)), mark
-    new = _identified(home, new, tables.users["user_id"])
+    new = identified(home, new, tables.users["user_id"])
     impressions, engagements = problem.outcomes(new, tables, design)
     engagements = engagements[engagements["at"] <= now]
     return Tables(tables.users.iloc[:0], tables.items.iloc[:0], impressions, engagements), new[

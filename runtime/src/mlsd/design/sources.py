@@ -23,8 +23,8 @@ def _pick(design: Design, folder: Path) -> str:
     for name, files in expected.items():
         if all((folder / file).is_file() for file in files):
             return name
-    lists = "; ".join(f"{name}: {', '.join(files)}" for name, files in expected.items())
-    raise UserError(f"{folder}: found no set of files that a mapping of design.yaml reads, expected {lists}")
+    sets = "; ".join(f"{name}: {', '.join(files)}" for name, files in expected.items())
+    raise UserError(f"{folder}: found no set of files that a mapping of design.yaml reads, expected {sets}")
 
 
 def resolve(design: Design, path: Path | None) -> Design:
@@ -45,17 +45,15 @@ def resolve(design: Design, path: Path | None) -> Design:
         return design
     if not folder.is_dir():
         raise UserError(f"{folder}: found no such folder, expected the one with the data files")
-    if source == SYNTHETIC:
-        source = _pick(design, folder)
-    for table in input_files(design.data.mappings[source]):
-        if not (folder / table.file).is_file():
-            raise UserError(f"{folder / table.file}: not found; data.mappings.{source} expects it")
+    source = _pick(design, folder) if source == SYNTHETIC else source
+    for file in (folder / table.file for table in input_files(design.data.mappings[source])):
+        if not file.is_file():
+            raise UserError(f"{file}: not found; data.mappings.{source} expects it")
     return _with(design, source, str(folder.absolute()))
 
 
 def _with(design: Design, source: str, path: str | None) -> Design:
-    data = design.data.model_copy(update={"source": source, "path": path})
-    return design.model_copy(update={"data": data})
+    return design.model_copy(update={"data": design.data.model_copy(update={"source": source, "path": path})})
 
 
 def remember(design: Design, home: Home) -> None:

@@ -65,21 +65,18 @@ def ingest(home: Home, tables: Mapping[str, "pd.DataFrame"], now: datetime) -> N
             table.to_parquet(temporary, index=False, coerce_timestamps="us")
 
 
-def _open_applied(context: Context) -> "FeatureStore":
-    """The store with this pack's definitions; damaged files of it are made anew, for all in them is derived."""
-    design, home = context.design, context.home
+def _is_damage(error: Exception) -> bool:
+    """Whether a file of the repository is not what it was; one that is locked, or a full disk, is no damage."""
     from google.protobuf.message import DecodeError
 
-    try:
-        store = open_store(design, home)
-        apply(store, context)
-    except (DecodeError, sqlite3.DatabaseError) as error:
-        LOGGER.warning("%s: damaged (%s); made anew", home.feast, error)
-        for path in (home.feast / "registry.db", *home.feast.glob(f"{home.online_store.name}*")):
-            path.unlink(missing_ok=True)
-        store = open_store(design, home)
-        apply(store, context)
-    return store
+    return isinstance(error, DecodeError) or type(error) is sqlite3.DatabaseError
+
+
+def _discard(home: Home, online: OnlineStore, error: Exception) -> None:
+    """All in registry and store is derived."""
+    LOGGER.warning("%s: damaged (%s); made anew", home.feast, error)
+    (home.feast / "registry.db").unlink(missing_ok=True)
+    online.discard()
 
 
 def _say_what_was_lost(store: "FeatureStore", home: Home, views: tuple[str, ...]) -> None:
@@ -104,7 +101,8 @@ def _write_online(
 ) -> None:  # fmt: skip
     home = context.home
     with quiet(home):
-        store = _open_applied(context)
+        store = open_store(context.design, home)
+        apply(store, context)
     _say_what_was_lost(store, home, tuple(tables))
     online.prepare()
     watermark.begin(home, end)
@@ -135,7 +133,13 @@ def materialise(
     ingest(home, tables, now)
     online = online_store(design, home)
     with online.reachable():
-        _write_online(online, context, tables, end, now)
+        try:
+            _write_online(online, context, tables, end, now)
+        except Exception as error:
+            if not _is_damage(error):
+                raise
+            _discard(home, online, error)
+            _write_online(online, context, tables, end, now)
     items = next(table for name, table in tables.items() if name not in problem.user_views)
     version = _write_snapshot(home, problem, items, end)
     watermark.finish(home, end, version)

@@ -21,7 +21,7 @@ from mlsd.delivery.target import DeploymentTarget, other
 from mlsd.design.design import Design
 from mlsd.loadtest.drill import SETTLED_S, WARMUP_S, Drill, DrillOutcome, seen
 from mlsd.loadtest.summary import LoadSummary
-from mlsd.local.machine.usage import workers
+from mlsd.local.machine.stack_processes import workers
 from mlsd.local.ports import ports_of
 from mlsd.local.target import local_target
 

@@ -12,7 +12,7 @@ from mlsd.core.errors import UserError
 from mlsd.core.home import Home
 from mlsd.core.result import Check, StepResult, doubted, overall
 from mlsd.design.design import Design
-from mlsd.loadtest import baseline, load_checks, sender
+from mlsd.loadtest import baseline, load_checks, sender, soak_checks
 from mlsd.loadtest.sender import Pattern, Spike
 from mlsd.loadtest.summary import LoadSummary
 from mlsd.local.machine.contention import QUIET, CpuReading, cpu_contention
@@ -81,7 +81,7 @@ def _verdict(design: Design, home: Home, spec: LoadTestSpec, run: Run) -> list[C
     if spec.spike:
         found = load_checks.spike_checks(design, run.sent, spec.spike, spec.rps)
     elif spec.shape == "soak":
-        found = load_checks.soak_checks(design, run.sent, run.watch)
+        found = soak_checks.soak_checks(design, run.sent, run.watch)
     else:
         found = load_checks.checks(design, run.sent)
     now = _as_baseline(design, spec, run)

@@ -9,7 +9,8 @@ from mlsd.evaluation.binning import tally
 from mlsd.evaluation.drift import DriftLevel, Ks, judge, kl, ks, psi, psi_categories
 from mlsd.models.bundle import Manifest
 from mlsd.monitoring.reference import Reference
-from mlsd.monitoring.windows import SCORE, Window
+from mlsd.monitoring.served_rows import SCORE
+from mlsd.monitoring.windows import Window
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from mlsd.monitoring.checks import Finding
 from mlsd.monitoring.comparison import Row
 from mlsd.monitoring.outcomes import Outcomes, outcomes
 from mlsd.monitoring.reference import Reference
+from mlsd.monitoring.served_rows import SCORE, live
 from mlsd.monitoring.triggers import hook_client
 from mlsd.monitoring.triggers.trigger import Alert, Trigger, decide
-from mlsd.monitoring.windows import SCORE, Window, live, observe
+from mlsd.monitoring.windows import Window, observe
 from mlsd.problem.context import Context
 from mlsd.problem.names import business_metric
 from mlsd.serving.inference.replay import snapshots

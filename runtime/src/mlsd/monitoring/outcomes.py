@@ -10,8 +10,8 @@ from mlsd.core.clock import now
 from mlsd.data.storage import load_tables
 from mlsd.monitoring.quality import RECENT, Share, labelled, per_shown_item
 from mlsd.monitoring.reference import Reference
+from mlsd.monitoring.served_rows import live
 from mlsd.monitoring.slice_quality import outcomes as of_slices
-from mlsd.monitoring.windows import live
 from mlsd.problem.context import Context
 
 INSTANT = timedelta(microseconds=1)

@@ -18,7 +18,8 @@ from mlsd.core.home import Home, write_json
 from mlsd.delivery.releases.records import Release
 from mlsd.evaluation.binning import Values, inner_edges
 from mlsd.evaluation.bins import Bins
-from mlsd.monitoring.windows import SCORE, Layout, Window, live, observe, sampled
+from mlsd.monitoring.served_rows import SCORE, live, sampled
+from mlsd.monitoring.windows import Layout, Window, observe
 from mlsd.prediction_log.record import Record
 from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem

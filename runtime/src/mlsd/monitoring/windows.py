@@ -1,27 +1,22 @@
 """One pass over a stretch of live traffic: features recomputed from the log, counted into stored bins."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mlsd.core.home import Home
 from mlsd.evaluation.binning import Values, tally
 from mlsd.evaluation.bins import Bins
 from mlsd.evaluation.drift import add
+from mlsd.monitoring.served_rows import SCORE, TOP, _random_rows, columns
 from mlsd.prediction_log.record import Record
-from mlsd.prediction_log.writer import read_records
 from mlsd.problem.problem import Problem
-from mlsd.serving.inference.replay import Snapshots, matrix
-from mlsd.tasks.ranking.ranking import POPULARITY
+from mlsd.serving.inference.replay import Snapshots
 
-SCORE = "score"
 AT_ONCE = 64  # requests whose rows are in memory together
-TOP = 10
 
 
 @dataclass(frozen=True)
@@ -65,30 +60,6 @@ class Window:
     def sample(self) -> Values:
         """[requests, F + 1]."""
         return np.vstack(self.samples) if self.samples else np.empty((0, 0), np.float32)
-
-
-def live(home: Home, release_id: int, after: datetime) -> Iterator[Record]:
-    """What users got from one release after a time; mirrored copies are left out."""
-    records = read_records(home.feature_log, after)
-    return (record for record in records if record.release_id == release_id and record.role == "live")
-
-
-def columns(record: Record, problem: Problem, snapshots: Snapshots) -> Values:
-    """Features and score of one request, [n, F + 1]; a fallback's score is NaN, for it is not the model's."""
-    features = matrix(record, problem, snapshots)
-    scores = np.full(len(features), np.nan) if record.engine == POPULARITY else record.scores
-    return np.column_stack([features, scores]).astype(np.float32)
-
-
-def _random_rows(request: Values, count: int, generator: np.random.Generator) -> Values:
-    return request[generator.integers(len(request), size=count)]
-
-
-def sampled(records: Iterable[Record], problem: Problem, snapshots: Snapshots, per_request: int) -> NDArray[np.float32]:
-    """Rows drawn at random from each request, [requests, per_request, F + 1]."""
-    generator = np.random.default_rng(0)
-    rows = [_random_rows(columns(each, problem, snapshots), per_request, generator) for each in records]
-    return np.stack(rows) if rows else np.empty((0, per_request, len(problem.feature_names) + 1), np.float32)
 
 
 def _counted(names: tuple[str, ...], requests: list[Values], layout: Layout) -> dict[str, Bins]:

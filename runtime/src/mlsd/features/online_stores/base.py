@@ -68,6 +68,9 @@ class OnlineStore(Protocol):
     def prepare(self) -> None:
         """Called once Feast has set the store up, before anything is written."""
 
+    def discard(self) -> None:
+        """Called when Feast cannot read the store: what is this store's alone and damaged goes, to be written anew."""
+
     def keep_newest(self, view: str, join_key: str, newest: Mapping[int, datetime], now: datetime) -> int:
         """Called before Feast writes rows: what is stored of them must not stand in the way of a newer one.
 

@@ -63,6 +63,9 @@ class RedisOnlineStore:
     def prepare(self) -> None:
         """Redis needs nothing."""
 
+    def discard(self) -> None:
+        """A server mends itself; nothing of it lies here."""
+
     def keep_newest(self, view: str, join_key: str, newest: Mapping[int, datetime], now: datetime) -> int:
         """Feast keeps the newest for ever, be it from the year 2100, and never writes the same time again.
 

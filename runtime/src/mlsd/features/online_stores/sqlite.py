@@ -2,8 +2,8 @@
 
 import sqlite3
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -143,14 +143,27 @@ class SqliteOnlineStore:
     def awaited(self, _: Views) -> None:
         """A file is read by blocking."""
 
-    def reachable(self) -> AbstractContextManager[None]:
-        """A file is there."""
-        return nullcontext()
+    @contextmanager
+    def reachable(self) -> Iterator[None]:
+        """Name the file that another process holds, or that cannot be written.
+
+        Raises:
+            UserError: it is locked, or its disk is full.
+        """
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise UserError(f"{self._path}: {error}; try again when no other run writes it") from None
 
     def prepare(self) -> None:
         """Let servers read while a batch writes."""
         with closing(sqlite3.connect(self._path, timeout=WRITE_WAIT_S)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
+
+    def discard(self) -> None:
+        """Everything in the file is derived; servers follow to the new one."""
+        for path in self._path.parent.glob(f"{self._path.name}*"):
+            path.unlink(missing_ok=True)
 
     def keep_newest(self, view: str, join_key: str, newest: Mapping[int, datetime], now: datetime) -> int:
         """Feast lets an older row overwrite a newer one (a batch, what was just pushed): a trigger does not."""

@@ -6,11 +6,7 @@ Native code is never downloaded: the folder is this user's alone, and an object 
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import importlib.metadata
-import json
 import os
-import platform
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -18,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from mlsd.core import arrays
 from mlsd.core.home import write_json
-from mlsd.models.bundle import Finite, Sha256, sha256
+from mlsd.models.bundle import sha256
 from mlsd.models.engines.base import EQUAL, EngineUnavailable
+from mlsd.models.engines.object_record import OWN, Record, place, toolchain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,43 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OBJECT, PROBE, RECORD = "forest.o", "probe.npz", "record.json"
-OWN = 0o700
-
-
-class Record(BaseModel):
-    """What lies beside a compiled object."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model_sha256: Sha256
-    object_sha256: Sha256
-    probe_sha256: Sha256
-    toolchain: dict[str, str]
-    max_difference: Finite
-    seconds: Finite
-
-
-def toolchain() -> dict[str, str]:
-    """What decides which machine code comes out: compiler versions and this machine's processor."""
-    import llvmlite.binding as llvm
-
-    try:
-        features = llvm.get_host_cpu_features().flatten()
-    except RuntimeError:  # LLVM does not know this processor
-        features = ""
-    return {
-        "lleaves": importlib.metadata.version("lleaves"),
-        "llvmlite": importlib.metadata.version("llvmlite"),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": llvm.get_host_cpu_name(),
-        "features": features,
-    }
-
-
-def place(engines: Path, model_sha256: str) -> Path:
-    """The folder of a model's object on this machine."""
-    tools = hashlib.sha256(json.dumps(toolchain(), sort_keys=True).encode()).hexdigest()
-    return engines / f"{model_sha256}-{tools[:12]}"
 
 
 def _require_own(engines: Path) -> None:

@@ -11,8 +11,9 @@ from mlsd.serving.http.connection_limiter import HttpCall
 from mlsd.serving.http.delayed_rejections import HELD, DelayedRejections, rest
 from mlsd.serving.runtime import Runtime
 from mlsd.tasks.ranking import response
+from mlsd.tasks.ranking.json_bounds import BadRequestError
 from mlsd.tasks.ranking.ranking import Ranking
-from mlsd.tasks.ranking.request import BadRequestError, RankRequest
+from mlsd.tasks.ranking.request import RankRequest
 
 LOGGER = logging.getLogger("mlsd.serving")
 

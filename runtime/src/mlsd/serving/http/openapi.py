@@ -3,7 +3,8 @@
 from typing import Any
 
 from mlsd.design.design import Design
-from mlsd.tasks.ranking.request import DEVICES, LARGEST_ID
+from mlsd.tasks.ranking.json_bounds import LARGEST_ID
+from mlsd.tasks.ranking.request import DEVICES
 
 Schema = dict[str, Any]
 ID: Schema = {"type": "integer", "minimum": 0, "maximum": LARGEST_ID}
