@@ -84,9 +84,9 @@ def _shown_items(truth: Truth, at: Times, design: Design, rng: np.random.Generat
         items = pool(truth, start.astype("datetime64[us]"), design.scale.candidates, rng)
         if len(items) < shown:
             raise UserError(
-                f"design.yaml: data.synthetic.shown: found {shown}, expected at most {len(items)}: no more posts "
-                f"can be retrieved at {start}; more data.synthetic.items (found {design.data.synthetic.items}) help, and "
-                f"scale.candidates (found {design.scale.candidates}) bounds it"
+                f"design.yaml: data.synthetic.shown: found {shown}, expected at most {len(items)}: no more posts can "
+                f"be retrieved at {start}; more data.synthetic.items help (found {design.data.synthetic.items}), "
+                f"scale.candidates bounds it (found {design.scale.candidates})"
             )
         order = rng.random((len(rows), len(items))).argsort(axis=1)[:, :shown]
         result[rows] = items[order]
