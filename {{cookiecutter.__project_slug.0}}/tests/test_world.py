@@ -40,9 +40,7 @@ def test_a_world_with_too_few_posts_for_a_request_is_refused(small_design: Desig
     size = {"users": 60, "items": 60, "days": 7, "requests_per_day": 20, "shown": 20}
     content = small_design.model_dump(mode="json")
     content["data"]["synthetic"] |= size
-    with pytest.raises(
-        UserError, match=r"data\.synthetic\.shown: found 20, expected at most \d+: .*help \(found 60\)"
-    ):
+    with pytest.raises(UserError, match=r"data\.synthetic\.shown: found 20, expected at most \d+: .*help \(found 60\)"):
         problem.synthesise(Design.model_validate(content))
 
 
