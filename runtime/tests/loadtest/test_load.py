@@ -78,7 +78,7 @@ def test_the_queueing_model_agrees_with_a_real_queue(quick: Design, home: Home) 
 
     Only from below: a busy machine adds to a real queue, nothing takes away. `test_capacity` holds both sides.
     """
-    with serving(slow_s=0.015, lanes=2) as host:
+    with serving(slow_s=0.015, pool=2) as host:
         sent = sender.start(quick, home, host=host, seconds=4, pattern=sender.Pattern(poisson=True)).wait()
     assert sent.failed == 0
     assert 330 < sent.sent < 470

@@ -24,13 +24,19 @@ from support.waiting import within
 pytestmark = pytest.mark.slow
 
 
-UP = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb')).up()"
+UP = "import pickle, sys; small = pickle.load(open(sys.argv[1], 'rb')); print('loaded', flush=True); small.up()"
 
 
 def starter(small: Miniature, tmp_path: Path) -> subprocess.Popen[bytes]:
+    """A process that brings the stack up, once it has imported what that needs: importlib can swallow a Ctrl-C."""
     (tmp_path / "small.pickle").write_bytes(pickle.dumps(small))
     argv = [sys.executable, "-c", UP, str(tmp_path / "small.pickle")]
-    return subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": PYTHONPATH}, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        argv, env={**os.environ, "PYTHONPATH": PYTHONPATH}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"loaded\n"
+    return process
 
 
 def marked(small: Miniature) -> list[int]:
@@ -99,7 +105,7 @@ def test_half_deleted_state(miniature: Miniature, gone: str) -> None:
     assert miniature.rank().status_code == 200
 
 
-@pytest.mark.parametrize("delay", [0.7, 1.5])
+@pytest.mark.parametrize("delay", [0.2, 0.7, 1.5])
 def test_interrupted_while_starting(miniature: Miniature, tmp_path: Path, delay: float) -> None:
     """Ctrl-C at any point leaves no process behind, and the next run works."""
     miniature.limits[1] = {"sleep_at_start": 3}

@@ -194,11 +194,12 @@ def _end(members: Callable[[], list[psutil.Process]], leaders: Collection[int], 
         found.extend(process for process in members() if process.pid not in known)
         return [process for process in found if _is_alive(process)]
 
+    # Looked for again once none is left: a child forked while its parent died is seen by a look that began after that.
     deadline = time.monotonic() + grace_s
-    while left() and time.monotonic() < deadline:
+    while (left() or left()) and time.monotonic() < deadline:
         time.sleep(0.02)
     deadline = time.monotonic() + KILL_S
-    while (living := left()) and time.monotonic() < deadline:
+    while (living := left() or left()) and time.monotonic() < deadline:
         _signal_all(living, psutil.Process.kill)
         time.sleep(0.02)
 
