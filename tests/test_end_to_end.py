@@ -12,11 +12,14 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+import yaml
 from cookiecutter.main import cookiecutter
 
 from test_pages import small
 from test_readme import steps_shown
 from tools_page import Shell, blocks
+
+SERVED = "feed_ranking.service:SERVICE"
 
 
 def free_ports(count: int) -> int:
@@ -132,9 +135,11 @@ def test_the_page_of_tools(project: Path, tmp_path: Path) -> None:
     (bento,) = (tmp_path / "bentoml" / "bentos").glob("*/*/src")
     held = {str(path.relative_to(bento)) for path in bento.rglob("*") if path.is_file()}
     assert [path for path in held if path.startswith((".", "tests")) or "__pycache__" in path] == []
-    as_in_a_container = f"cd {bento}; export PYTHONPATH=vendor/mlsd/src MLSD_HOME={project}/.mlsd\n"
     told, _, command = serve.replace("3000", str(port + 2)).partition("\n")
-    with shell.listening(f"{told}\n{as_in_a_container}{command}", "/readyz"):
+    variables = yaml.safe_load((bento.parent / "bento.yaml").read_text(encoding="utf-8"))["envs"]
+    exported = " ".join(f"{each['name']}={each['value']}" for each in variables)
+    as_in_a_container = f"cd {bento.parent}; export MLSD_HOME={project}/.mlsd {exported}"
+    with shell.listening(f"{told}\n{as_in_a_container}\n{command.replace(SERVED, '.')}", "/readyz"):
         pass
 
     views, services, row, applied = (shell.run(line) for line in feast.splitlines())
