@@ -144,7 +144,8 @@ def test_the_page_of_tools(project: Path, tmp_path: Path) -> None:
 
     views, services, row, applied = (shell.run(line) for line in feast.splitlines())
     assert "interaction" in views and "ranking_v1" in services and "user_ctr" in row
-    assert "No changes to infrastructure" in applied
+    assert "Deleted" not in applied
+    assert [shell.run(feast.splitlines()[number]) for number in (0, 2)] == [views, row]
 
     with shell.listening(browse.replace("5000", str(port + 1)), "/health"):
         pass
