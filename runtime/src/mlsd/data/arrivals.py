@@ -3,7 +3,6 @@
 import json
 import logging
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from mlsd.core import clock
 from mlsd.core.home import Home, write_json
@@ -14,9 +13,6 @@ from mlsd.design.design import Design
 from mlsd.design.sources import SYNTHETIC
 from mlsd.problem.context import Context
 from mlsd.problem.tables import Tables
-
-if TYPE_CHECKING:
-    pass
 
 LOGGER = logging.getLogger("mlsd")
 _OVERLAP = timedelta(hours=1)

@@ -71,9 +71,9 @@ def run(context: Context) -> StepResult:
     Raises:
         UserError: the tables are missing, a feature row lies in the future, or the join lost a row.
     """
-    design, home, problem = context.design, context.home, context.problem
     from mlsd.prediction_log.retention import tidy
 
+    design, home, problem = context.design, context.home, context.problem
     now, started = clock.now(), time.perf_counter()
     data = load_tables(home)
     tables = problem.feature_tables(data, design, now)

@@ -56,9 +56,9 @@ def _filled(values: NDArray[np.float32], defaults: NDArray[np.float32]) -> NDArr
 
 def assemble_rows(store: "FeatureStore", context: Context, rows: "pd.DataFrame") -> "pd.DataFrame":
     """Rows (row_id, request_id, user_id, item_id, device, at, label) with slices, popularity and every feature."""
-    design, home, problem = context.design, context.home, context.problem
     import pandas as pd
 
+    design, home, problem = context.design, context.home, context.problem
     at = rows["at"].rename("event_timestamp")
     user_views = {view: list(columns) for view, columns in problem.user_views.items()}
     users = join(store, home, pd.concat([rows["user_id"], at], axis=1), user_views)

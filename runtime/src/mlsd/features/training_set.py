@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlsd.core.errors import UserError
 from mlsd.core.home import write_json
@@ -15,9 +15,6 @@ from mlsd.features.repository.definitions import offline_folder
 from mlsd.features.repository.store import open_store
 from mlsd.problem.context import Context
 from mlsd.problem.problem import Problem
-
-if TYPE_CHECKING:
-    pass
 
 
 def _code_digest(problem: Problem) -> str:

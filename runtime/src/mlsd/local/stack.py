@@ -144,10 +144,10 @@ def up(context: Context) -> StepResult:
 
     A serving mode that lives on precomputed rankings gets them first, where they are missing or too old.
     """
-    design, home = context.design, context.home
     from mlsd.delivery.precompute import ensure
     from mlsd.monitoring.triggers.hooks import command
 
+    design, home = context.design, context.home
     ensure(context)
 
     ports = ports_of(home)

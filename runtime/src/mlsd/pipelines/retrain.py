@@ -14,11 +14,11 @@ def run(context: Context, window_days: int | None = None) -> StepResult:
     Raises:
         UserError: the tables are missing or broken, or another run is under way.
     """
-    home = context.home
     from mlsd.data.arrivals import arrive
     from mlsd.data.storage import digest
     from mlsd.features import build as features
 
+    home = context.home
     arrived = arrive(context, now())
     last = newest(home)
     if last and digest(home) == last.tables_digest:

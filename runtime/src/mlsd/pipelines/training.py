@@ -40,9 +40,9 @@ def run(context: Context, window_days: int | None = None) -> StepResult:
     Raises:
         UserError: the tables are missing or broken, or another run is under way.
     """
-    design, home = context.design, context.home
     from mlsd.data.storage import digest
 
+    design, home = context.design, context.home
     tables, until = digest(home), now()
     held = in_service(home)
     with exclusive(home) as parent:

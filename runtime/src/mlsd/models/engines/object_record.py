@@ -7,14 +7,10 @@ import importlib.metadata
 import json
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
 from mlsd.models.bundle import Finite, Sha256
-
-if TYPE_CHECKING:
-    pass
 
 OWN = 0o700
 
