@@ -36,7 +36,8 @@ def release_from_env() -> Release:
         return Release.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"{RELEASE}: {'.'.join(map(str, first['loc']))}: found {text!r}: {first['msg']}") from None
+        field = ".".join(map(str, first["loc"])) or "content"
+        raise UserError(f"{RELEASE}: {field}: found {text!r}: {first['msg']}") from None
 
 
 def workers() -> int:
